@@ -1,0 +1,16 @@
+"""Stage 1: the value everything passes around.
+
+SymPy objects, the classes that SymPy lacks, their constructors, sizes, and models of named definitions.
+"""
+
+from symgrad.expr.build import *  # noqa: F403
+from symgrad.expr.build import __all__ as _build
+from symgrad.expr.functions import FUNCTIONS
+from symgrad.expr.model import *  # noqa: F403
+from symgrad.expr.model import __all__ as _model
+from symgrad.expr.nodes import *  # noqa: F403
+from symgrad.expr.nodes import __all__ as _nodes
+from symgrad.expr.shapes import *  # noqa: F403
+from symgrad.expr.shapes import __all__ as _shapes
+
+__all__ = [*_build, *_model, *_nodes, *_shapes, "FUNCTIONS"]  # noqa: PLE0604
