@@ -41,7 +41,8 @@ class Step:
     """One equation of a derivation: all expressions of `equation` are equal.
 
     The first expression is what is worked out (often an unevaluated `Gradient`), the last is the result.
-    `premises` are the numbers of the steps it rests on; `terms` fill the places of the phrase.
+    `premises` are the numbers of the steps it rests on; `terms` fill the places of the phrase. `given` are
+    equations that the step assumes, as the hypothesis of a proof by induction (left side -> right side).
     """
 
     number: int
@@ -51,6 +52,7 @@ class Step:
     phrase: str = ""
     terms: Mapping[str, Expr | str] = field(default_factory=dict)
     evidence: Evidence = Evidence("none")
+    given: Mapping[Expr, Expr] = field(default_factory=dict)
 
     @property
     def left(self) -> Expr:

@@ -5,7 +5,7 @@ An intermediate is referred to by its symbol, so every expression stays as shall
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import sympy
@@ -23,9 +23,11 @@ __all__ = [
     "Family",
     "Loop",
     "Model",
+    "dependents",
     "is_leaf",
     "leaf_name",
     "leaves",
+    "printed_size",
     "substitute",
     "walk",
 ]
@@ -219,6 +221,38 @@ def leaves(e: Basic) -> Iterable[Expr]:
     """The symbols and members that occur in it, in the order of the text; a bound index does not count."""
     bound = {node.index for node in walk(e) if isinstance(node, nodes.OrderedProduct | nodes.MatrixSum)}
     return [node for node in walk(e) if is_leaf(node) and node not in bound]
+
+
+def _children_first(e: Expr) -> Iterator[Expr]:
+    """Every distinct subexpression, children before parents; leaves and names are not entered."""
+    stack: list[tuple[Expr, bool]] = [(e, False)]
+    seen: set[Expr] = set()
+    while stack:
+        node, entered = stack.pop()
+        if entered:
+            yield node
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            if not is_leaf(node):
+                stack.extend((a, False) for a in reversed(node.args) if not isinstance(a, Str))
+
+
+def dependents(e: Expr, leaves: Collection[Expr]) -> set[Expr]:
+    """The subexpressions that contain one of the leaves (which may themselves be subexpressions)."""
+    found: set[Expr] = set()
+    for node in _children_first(e):
+        if node in leaves or (not is_leaf(node) and any(a in found for a in node.args)):
+            found.add(node)
+    return found
+
+
+def printed_size(e: Expr) -> int:
+    """How many symbols and operations it has when it is written out, shared parts at every use."""
+    sizes: dict[Expr, int] = {}
+    for node in _children_first(e):
+        sizes[node] = 1 if is_leaf(node) or isinstance(node, nodes.Gradient | nodes.ScalarGradient) else 1 + sum(sizes.get(a, 1) for a in node.args)
+    return sizes[e]
 
 
 def substitute(e: Expr, replace: Mapping[Expr, Expr]) -> Expr:
