@@ -9,17 +9,33 @@ from typing import Literal
 
 from sympy import Expr
 
-from symgrad.deriving.backprop import Sweep, backprop, expand, needed_steps
+from symgrad.deriving.backprop import backprop, expand, needed_steps
 from symgrad.deriving.steps import Evidence, Step
 from symgrad.errors import DeriveError, NameUnknownError, SymgradError, UnsupportedError
-from symgrad.expr import Family, Model, is_leaf, is_matrix, leaf_name, leaves
+from symgrad.expr import (
+    Differential,
+    Family,
+    Model,
+    ScalarDifferential,
+    gradient,
+    is_column,
+    is_leaf,
+    is_matrix,
+    is_scalar,
+    jacobian,
+    leaf_name,
+    leaves,
+    shape_of,
+    shape_text,
+    transpose,
+)
 from symgrad.simplifying import Simplifier, operations
 
 __all__ = ["Derivation", "derive", "gradients"]
 
 Kind = Literal["gradient", "jacobian", "hessian", "differential"]
 Method = Literal["backprop", "differential", "components", "depth"]
-Layout = Literal["gradient", "numerator"]
+Layout = Literal["gradient", "numerator", "denominator"]
 Words = Mapping[str, Sequence[str] | str] | str | None
 Shapes = Mapping[str, Sequence[str | int]] | str | None
 
@@ -50,6 +66,17 @@ class Derivation:
     def final(self) -> Expr:
         """The answer, or the result where the answer is too long to be written out."""
         return self.result if self.answer is None else self.answer
+
+    @property
+    def left(self) -> Expr:
+        """The left side of the result: the unevaluated derivative."""
+        if self.kind == "jacobian":
+            return jacobian(self.of, self.wrt)
+        if self.kind == "hessian":
+            return jacobian(gradient(self.of, self.wrt), self.wrt)
+        if self.kind == "differential":
+            return (Differential if is_matrix(self.of) else ScalarDifferential)(self.of)
+        return gradient(self.of, self.wrt)
 
     @property
     def operations(self) -> int:
@@ -113,25 +140,13 @@ def derive(
     start = time.perf_counter()
     model, target = _question(f, of, given, shapes, assume, dims_equal, functions)
     variable = _variable(model, target, wrt)
-    if kind != "gradient":
-        raise UnsupportedError(f"the kind {kind} is not available", hint="available: gradient")
-    chosen = method or ("depth" if model.has_loops else "backprop")
-    if chosen == "depth" or model.has_loops:
-        derived = _by_depth(model, target, variable)
-    elif chosen == "backprop":
-        derived = _by_backprop(model, target, variable)
-    elif chosen == "components":
-        derived = _by_components(model, target, variable)
-    else:
-        raise UnsupportedError(
-            f"the method {chosen} is not available", hint="available: backprop, components"
-        )
-    derivation = replace(derived, kind=kind, layout=layout)
+    derived = _derive(model, target, variable, kind, method)
+    derived = _in_layout(derived, layout)
     if check:
         from symgrad.checking.derivation import check_derivation
 
-        derivation = check_derivation(derivation)
-    return replace(derivation, seconds=time.perf_counter() - start)
+        derived = check_derivation(derived)
+    return replace(derived, seconds=time.perf_counter() - start)
 
 
 def gradients(model: Model, of: str | Expr, wrt: Iterable[str | Expr]) -> dict[Expr, Expr]:
@@ -223,31 +238,80 @@ def _loop_index(model: Model) -> Expr:
     return next(item.index for item in model.items if isinstance(item, Loop))
 
 
-def _by_backprop(model: Model, target: Expr, variable: Expr) -> Derivation:
-    tidy = Simplifier(model.assumptions)
-    sweep = backprop(model, target, [variable], tidy)
-    return _from_sweep(model, target, variable, sweep, tidy)
+def _derive(model: Model, target: Expr, variable: Expr, kind: Kind, method: Method | None) -> Derivation:
+    """The derivation of a kind by a method; the method that suits if none is asked for."""
+    if model.has_loops:
+        if kind != "gradient" or method not in (None, "depth"):
+            raise UnsupportedError(
+                f"a loop of symbolic length: {kind} by {method or 'any method'} is not available",
+                hint="its gradient is derived by the method depth",
+            )
+        return _by_depth(model, target, variable)
+    if kind == "gradient":
+        makers = {
+            None: _by_backprop,
+            "backprop": _by_backprop,
+            "differential": _by_differential,
+            "components": _by_components,
+        }
+        if method not in makers:
+            raise UnsupportedError(
+                f"the method {method} needs a loop of symbolic length",
+                hint="available here: backprop, differential, components",
+            )
+        return makers[method](model, target, variable)
+    if method not in (None, "differential"):
+        raise UnsupportedError(f"a {kind} is derived by the method differential, not by {method}")
+    if kind == "hessian":
+        return _hessian(model, target, variable)
+    if kind == "jacobian":
+        return _jacobian(model, target, variable)
+    return _total_differential(model, target, variable)
 
 
-def _from_sweep(model: Model, target: Expr, variable: Expr, sweep: Sweep, tidy: Simplifier) -> Derivation:
-    result = sweep.adjoints[variable]
-    answer = expand(result, sweep)
-    if answer is not None:
-        answer = tidy(answer)
+def _finished(
+    model: Model,
+    target: Expr,
+    variable: Expr,
+    tidy: Simplifier,
+    *,
+    kind: Kind = "gradient",
+    method: Method,
+    steps: Iterable[Step],
+    result: Expr,
+    answer: Expr | None,
+) -> Derivation:
+    """The parts put together, with the assumptions that mattered."""
     used = tuple(f"{name} {word}" for name, word in sorted(tidy.properties.used))
-    steps = tuple(needed_steps(sweep, variable))
     return Derivation(
         model,
         target,
         variable,
+        kind,
+        method,
         "gradient",
-        "backprop",
-        "gradient",
-        steps,
+        tuple(steps),
         result,
         answer,
         Evidence("none"),
         used,
+    )
+
+
+def _by_backprop(model: Model, target: Expr, variable: Expr) -> Derivation:
+    tidy = Simplifier(model.assumptions)
+    sweep = backprop(model, target, [variable], tidy)
+    result = sweep.adjoints[variable]
+    answer = expand(result, sweep)
+    return _finished(
+        model,
+        target,
+        variable,
+        tidy,
+        method="backprop",
+        steps=needed_steps(sweep, variable),
+        result=result,
+        answer=None if answer is None else tidy(answer),
     )
 
 
@@ -256,19 +320,15 @@ def _by_depth(model: Model, target: Expr, variable: Expr) -> Derivation:
 
     tidy = Simplifier(model.assumptions)
     sweep = depth(model, target, variable, tidy)
-    used = tuple(f"{name} {word}" for name, word in sorted(tidy.properties.used))
-    return Derivation(
+    return _finished(
         model,
         target,
         variable,
-        "gradient",
-        "depth",
-        "gradient",
-        tuple(sweep.steps),
-        sweep.result,
-        sweep.closed,
-        Evidence("none"),
-        used,
+        tidy,
+        method="depth",
+        steps=sweep.steps,
+        result=sweep.result,
+        answer=sweep.closed,
     )
 
 
@@ -281,17 +341,121 @@ def _by_components(model: Model, target: Expr, variable: Expr) -> Derivation:
         raise UnsupportedError(
             "the gradient has no matrix form", hint="its entries are: " + str(sweep.result_entry)
         )
-    used = tuple(f"{name} {word}" for name, word in sorted(tidy.properties.used))
-    return Derivation(
+    return _finished(
         model,
         target,
         variable,
-        "gradient",
-        "components",
-        "gradient",
-        tuple(sweep.steps),
-        sweep.result,
-        tidy(sweep.result),
-        Evidence("none"),
-        used,
+        tidy,
+        method="components",
+        steps=sweep.steps,
+        result=sweep.result,
+        answer=tidy(sweep.result),
     )
+
+
+def _by_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
+    from symgrad.deriving.differential import gradient_by_differential
+
+    tidy = Simplifier(model.assumptions)
+    sweep, answer = gradient_by_differential(model, target, variable, tidy)
+    return _finished(
+        model, target, variable, tidy, method="differential", steps=sweep.steps, result=answer, answer=answer
+    )
+
+
+def _jacobian(model: Model, target: Expr, variable: Expr) -> Derivation:
+    from symgrad.deriving.differential import jacobian_by_differential
+
+    for e, what in ((target, "function"), (variable, "variable")):
+        if is_matrix(e) and not is_column(e) and not is_scalar(variable):
+            raise UnsupportedError(
+                f"a Jacobian is derived for vectors; the {what} is {shape_text(shape_of(e))}",
+                hint="ask for the differential, or for the Jacobian of vec(..)",
+            )
+    tidy = Simplifier(model.assumptions)
+    sweep, answer = jacobian_by_differential(model, target, variable, tidy)
+    return _finished(
+        model,
+        target,
+        variable,
+        tidy,
+        kind="jacobian",
+        method="differential",
+        steps=sweep.steps,
+        result=answer,
+        answer=answer,
+    )
+
+
+def _hessian(model: Model, target: Expr, variable: Expr) -> Derivation:
+    """The Jacobian of the gradient."""
+    from symgrad.deriving.differential import jacobian_by_differential
+
+    if is_matrix(variable) and not is_column(variable):
+        raise UnsupportedError(f"a Hessian is derived by a vector, not by a {shape_text(shape_of(variable))}")
+    first = _by_backprop(model, target, variable)
+    if first.answer is None:
+        raise UnsupportedError("the gradient is too long to be written out and derived again")
+    tidy = Simplifier(model.assumptions)
+    sweep, answer = jacobian_by_differential(model, first.answer, variable, tidy)
+    shift = len(first.steps)
+    second = [
+        replace(s, number=s.number + shift, premises=tuple(p + shift for p in s.premises))
+        for s in sweep.steps
+    ]
+    last = replace(
+        second[-1], equation=(jacobian(gradient(target, variable), variable), *second[-1].equation)
+    )
+    return _finished(
+        model,
+        target,
+        variable,
+        tidy,
+        kind="hessian",
+        method="differential",
+        steps=(*first.steps, *second[:-1], last),
+        result=answer,
+        answer=answer,
+    )
+
+
+def _total_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
+    from symgrad.deriving.differential import sweep_forward
+
+    tidy = Simplifier(model.assumptions)
+    sweep = sweep_forward(model, target, variable, tidy)
+    return _finished(
+        model,
+        target,
+        variable,
+        tidy,
+        kind="differential",
+        method="differential",
+        steps=sweep.steps,
+        result=sweep.total,
+        answer=sweep.total,
+    )
+
+
+def _in_layout(derivation: Derivation, layout: Layout) -> Derivation:
+    """The result in the layout that was asked for; the conversion is a step.
+
+    A gradient has the shape of its variable, in numerator layout the transposed one; a Jacobian is
+    J[i, j] = d f_i / d x_j, in denominator layout the transpose of that.
+    """
+    turned = {"gradient": "numerator", "jacobian": "denominator"}.get(derivation.kind)
+    if layout != turned or not is_matrix(derivation.result):
+        return replace(derivation, layout=layout)
+    tidy = Simplifier(derivation.model.assumptions)
+    result = tidy(transpose(derivation.result))
+    answer = None if derivation.answer is None else tidy(transpose(derivation.answer))
+    left = transpose(derivation.left)
+    step = Step(
+        len(derivation.steps) + 1,
+        "layout",
+        (left, transpose(derivation.result), result),
+        (len(derivation.steps),),
+        "layout",
+        {"node": left},
+    )
+    return replace(derivation, layout=layout, result=result, answer=answer, steps=(*derivation.steps, step))

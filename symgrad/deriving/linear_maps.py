@@ -71,9 +71,8 @@ def _factor(node: Expr, x: Expr, involved: set[Expr]) -> Expr | None:
     if isinstance(node, EntrySum) and type(node) is EntrySum and is_column(held):
         inner = _factor(held, x, involved)
         return None if inner is None else matmul(transpose(ones(held.shape[0])), inner)
-    if isinstance(node, KroneckerProduct) and held == x and is_column(x):
-        if all(is_column(a) for a in node.args):
-            return kron(*before, eye(x.shape[0]), *after)
+    if isinstance(node, KroneckerProduct) and held == x and all(is_column(a) for a in node.args):
+        return kron(*before, eye(x.shape[0]), *after)
     return None
 
 

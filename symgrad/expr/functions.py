@@ -104,9 +104,6 @@ class leaky_relu(Function):
         t, slope = self.args if len(self.args) == 2 else (self.args[0], Rational(1, 100))
         return step(t) + slope * (1 - step(t)) if argindex == 1 else t * (1 - step(t))
 
-    def _eval_rewrite_as_step(self, t: Expr, slope: Expr = Rational(1, 100), **kwargs: object) -> Expr:
-        return t * step(t) + slope * t * (1 - step(t))
-
 
 class elu(Function):
     """t for t > 0, else alpha (exp(t) - 1); alpha is 1 unless given."""

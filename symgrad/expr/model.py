@@ -30,6 +30,7 @@ __all__ = [
     "printed_size",
     "substitute",
     "walk",
+    "written_out",
 ]
 
 Assumptions = Mapping[str, frozenset[str]]
@@ -251,8 +252,43 @@ def printed_size(e: Expr) -> int:
     """How many symbols and operations it has when it is written out, shared parts at every use."""
     sizes: dict[Expr, int] = {}
     for node in _children_first(e):
-        sizes[node] = 1 if is_leaf(node) or isinstance(node, nodes.Gradient | nodes.ScalarGradient) else 1 + sum(sizes.get(a, 1) for a in node.args)
+        sizes[node] = (
+            1
+            if is_leaf(node) or isinstance(node, nodes.Gradient | nodes.ScalarGradient)
+            else 1 + sum(sizes.get(a, 1) for a in node.args)
+        )
     return sizes[e]
+
+
+def written_out(e: Expr) -> Expr:
+    """Products and sums over ranges whose bounds are numbers, factor by factor and term by term.
+
+    >>> k, n = Symbol("k", integer=True), build.size("n")
+    >>> W = Family("W", (n, n), k)
+    >>> written_out(nodes.OrderedProduct(W[k], k, 1, 2))
+    Member(W, 1, n, n)*Member(W, 2, n, n)
+    """
+    replace: dict[Expr, Expr] = {}
+    for node in _children_first(e):
+        if isinstance(node, nodes.OrderedProduct | nodes.MatrixSum):
+            lower, upper = node.bounds
+            if lower.is_Integer and upper.is_Integer:
+                members = [written_out(node.at(k)) for k in range(int(lower), int(upper) + 1)]
+                if isinstance(node, nodes.MatrixSum):
+                    replace[node] = build.add(*members) if members else build.zeros(*node.shape)
+                elif members:
+                    replace[node] = build.matmul(*members[:: node.direction])
+                else:
+                    replace[node] = build.eye(node.shape[0])
+        elif isinstance(node, sympy.Sum | sympy.Product) and node not in replace:
+            bounds = node.limits[0][1:]
+            if len(node.limits) == 1 and all(b.is_Integer for b in bounds):
+                k, lower, upper = node.limits[0]
+                members = [
+                    written_out(node.function.xreplace({k: i})) for i in range(int(lower), int(upper) + 1)
+                ]
+                replace[node] = (sympy.Add if isinstance(node, sympy.Sum) else sympy.Mul)(*members)
+    return substitute(e, replace) if replace else e
 
 
 def substitute(e: Expr, replace: Mapping[Expr, Expr]) -> Expr:

@@ -37,6 +37,7 @@ __all__ = [
     "Member",
     "Norm",
     "OrderedProduct",
+    "ScalarDifferential",
     "ScalarGradient",
     "Softmax",
     "Vec",
@@ -443,6 +444,14 @@ class Jacobian(_Node):
     def __new__(cls, f: Expr, x: Expr) -> Jacobian:
         obj = Basic.__new__(cls, f, x)
         obj._shape = tuple(Mul(*getattr(side, "shape", (S.One,))) for side in (f, x))
+        return obj
+
+
+class ScalarDifferential(_ScalarNode):
+    """The differential df of a scalar f; not worked out."""
+
+    def __new__(cls, f: Expr) -> ScalarDifferential:
+        obj: ScalarDifferential = Basic.__new__(cls, f)
         return obj
 
 
