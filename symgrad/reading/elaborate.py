@@ -48,10 +48,14 @@ __all__ = ["Elaborator", "Missing", "OpenSize", "Value", "names_in", "value_of"]
 
 @dataclass(frozen=True)
 class Value:
-    """An expression with its NumPy kind: scalar, vector, row or matrix."""
+    """An expression with its NumPy kind: scalar, vector, row or matrix.
+
+    `x @ A` is a vector, A^T x on paper; `row` keeps x^T A, so that x @ A @ y is x^T A y.
+    """
 
     expr: Expr
     kind: str
+    row: Expr | None = None
 
     @property
     def shape(self) -> tuple[Expr, ...]:
@@ -538,13 +542,15 @@ class Elaborator:
                 )
         if a.kind == "vector" and b.kind == "row":
             return value_of(matmul(a.expr, b.expr), "matrix")
-        left = transpose(a.expr) if a.kind == "vector" else a.expr
+        left = a.expr
+        if a.kind == "vector":
+            left = transpose(a.expr) if a.row is None else a.row
         self._unify(left.shape[1], b.expr.shape[0], a, b, tree, "matmul")
         result = matmul(left, b.expr)
         if is_scalar(result):
             return Value(result, "scalar")
         if a.kind == "vector":  # x @ A is a vector in NumPy, A^T x on paper
-            return Value(matmul(transpose(b.expr), a.expr), "vector")
+            return Value(matmul(transpose(b.expr), a.expr), "vector", result)
         if a.kind == "row":
             return Value(result, "row")
         return Value(result, "vector" if b.kind == "vector" else "matrix")

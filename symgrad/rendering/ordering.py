@@ -1,0 +1,76 @@
+"""Order and fractions: what every printer decides alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sympy import Expr, Mul, Pow, S
+from sympy.matrices.expressions.hadamard import HadamardProduct
+from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.matmul import MatMul
+
+from symgrad.expr import add, hadamard, is_matrix, matmul, transpose
+
+__all__ = ["Fraction", "leading_first", "split_fraction", "turned"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """A scalar factor taken apart: sign, number and factors above and below the bar."""
+
+    negative: bool
+    number: int
+    numerator: tuple[Expr, ...]
+    divisor: int
+    denominator: tuple[Expr, ...]
+
+
+def split_fraction(c: Expr) -> Fraction:
+    """The sign, the numerator and the denominator of a product of scalars.
+
+    >>> from sympy import symbols
+    >>> n = symbols("n")
+    >>> split_fraction(-2/n)
+    Fraction(negative=True, number=2, numerator=(), divisor=1, denominator=(n,))
+    """
+    negative, number, divisor = False, 1, 1
+    above: list[Expr] = []
+    below: list[Expr] = []
+    for f in Mul.make_args(c):
+        if f.is_Rational:
+            negative ^= bool(f < 0)
+            number *= abs(int(f.p))
+            divisor *= int(f.q)
+        elif isinstance(f, Pow) and f.args[1].could_extract_minus_sign() and f.args[0] is not S.Exp1:
+            below.append(Pow(f.args[0], -f.args[1], evaluate=f.args[1] == -1 or f.args[1].is_Number))
+        else:
+            above.append(f)
+    return Fraction(negative, number, tuple(above), divisor, tuple(below))
+
+
+def turned(m: Expr) -> Expr:
+    """The transpose with the transposes at the factors: a row is shown as the column it is in NumPy.
+
+    >>> from symgrad.expr import matrix, vector
+    >>> A, x = matrix("A", "m", "n"), vector("x", "m")
+    >>> turned(matmul(transpose(x), A))
+    A.T*x
+    """
+    if isinstance(m, MatMul):
+        return matmul(*(turned(f) if is_matrix(f) else f for f in reversed(m.args)))
+    if isinstance(m, MatAdd):
+        return add(*(turned(t) for t in m.args))
+    if isinstance(m, HadamardProduct):
+        return hadamard(*(turned(t) for t in m.args))
+    return transpose(m)
+
+
+def leading_first(terms: list[tuple[bool, T]]) -> list[tuple[bool, T]]:
+    """The (negative, text) pairs of a sum, with a positive term first where there is one."""
+    for i, (negative, _) in enumerate(terms):
+        if not negative:
+            return [terms[i], *terms[:i], *terms[i + 1 :]]
+    return terms
