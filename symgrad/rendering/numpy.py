@@ -63,9 +63,9 @@ _Text = tuple[str, int]
 def to_numpy(e: Expr) -> str:
     """The expression in the text language.
 
-    >>> from symgrad.expr import matrix, vector
+    >>> from symgrad.expr import matrix, subtract, transpose, vector
     >>> X, w, y = matrix("X", "n", "d"), vector("w", "d"), vector("y", "n")
-    >>> to_numpy(matmul(2, transpose(X), matmul(X, w) - y))
+    >>> to_numpy(matmul(2, transpose(X), subtract(matmul(X, w), y)))
     '2 * X.T @ (X @ w - y)'
 
     Raises   UnsupportedError for what the language cannot say
