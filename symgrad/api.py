@@ -10,7 +10,7 @@ from typing import Literal
 from sympy import Expr
 
 from symgrad.deriving.backprop import backprop, expand, needed_steps
-from symgrad.deriving.steps import Evidence, Step
+from symgrad.deriving.steps import Evidence, Step, weakest
 from symgrad.errors import DeriveError, NameUnknownError, SymgradError, UnsupportedError
 from symgrad.expr import (
     Differential,
@@ -143,9 +143,7 @@ def derive(
     derived = _derive(model, target, variable, kind, method)
     derived = _in_layout(derived, layout)
     if check:
-        from symgrad.checking.derivation import check_derivation
-
-        derived = check_derivation(derived)
+        derived = _checked(derived)
     return replace(derived, seconds=time.perf_counter() - start)
 
 
@@ -435,6 +433,25 @@ def _total_differential(model: Model, target: Expr, variable: Expr) -> Derivatio
         result=sweep.total,
         answer=sweep.total,
     )
+
+
+def _checked(derivation: Derivation) -> Derivation:
+    """The derivation with the evidence for every step and for its answer.
+
+    Raises   CheckError if a step or the answer is wrong
+    """
+    from symgrad.checking.derivation import check_answer, check_steps, weakest_of
+
+    steps = check_steps(derivation, derivation.steps)
+    answer = derivation.answer
+    if derivation.layout not in ("gradient",) and derivation.steps and derivation.steps[-1].rule == "layout":
+        answer = None if answer is None else transpose(answer)
+    if answer is None:
+        level = weakest([s.evidence for s in steps])
+        evidence = Evidence(level, "every step of the chain rule")
+    else:
+        evidence = weakest_of(check_answer(derivation, answer), steps)
+    return replace(derivation, steps=steps, evidence=evidence)
 
 
 def _in_layout(derivation: Derivation, layout: Layout) -> Derivation:

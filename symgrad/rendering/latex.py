@@ -8,7 +8,7 @@ from __future__ import annotations
 from sympy import Expr
 from sympy.matrices import MatrixBase
 
-from symgrad.rendering.math_printer import ATOM, HADAMARD, POWER, PRODUCT, MathPrinter, Piece
+from symgrad.rendering.math_printer import ATOM, HADAMARD, POWER, PRODUCT, SUM, MathPrinter, Piece
 from symgrad.rendering.notation import GREEK, Notation, split_name
 
 __all__ = ["LatexPrinter", "to_latex"]

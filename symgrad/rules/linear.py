@@ -49,7 +49,7 @@ def sum_rule(g: Expr, y: Expr, *terms: Expr) -> Parts:
 @rule(
     "scalar product",
     op=Mul,
-    differential=product_rule(lambda *f: matmul(*f)),
+    differential=product_rule(matmul),
     example="s*t",
     shapes="s:, t:",
     cites="product rule",

@@ -112,7 +112,7 @@ def rule_for(node: Expr) -> Rule:
 
 
 def product_rule(build: Callable[..., Expr]) -> DifferentialOf:
-    """The differential of an operation that is linear in each of its inputs: one term an input that changes."""
+    """The differential of an operation that is linear in each input: one term for each input that changes."""
 
     def differential(d: Sequence[Expr | None], y: Expr, *inputs: Expr) -> Expr:
         terms = [

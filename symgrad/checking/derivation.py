@@ -1,0 +1,250 @@
+"""Checks every step of a derivation, and the answer as a whole, before it is returned.
+
+A step is proved by normal forms where they decide, else its sides are compared in numbers with differences of
+the function itself. A step whose sides differ is a fault of ours: nothing is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Protocol
+
+from sympy import Expr, Integer, Symbol
+
+from symgrad.checking.normal_form import Prover
+from symgrad.checking.numeric import check_equation, check_gradient
+from symgrad.deriving.depth import INSTANCES
+from symgrad.deriving.steps import Evidence, Step, weakest
+from symgrad.errors import CheckError
+from symgrad.expr import (
+    Differential,
+    Gradient,
+    Jacobian,
+    Loop,
+    Model,
+    ScalarDifferential,
+    ScalarGradient,
+    differential,
+    gradient,
+    is_leaf,
+    is_matrix,
+    matrix,
+    scalar,
+    substitute,
+    walk,
+    written_out,
+)
+
+__all__ = ["Question", "check_answer", "check_steps", "instances", "weakest_of"]
+
+
+class Question(Protocol):
+    """What is checked: the answer to a question about a model."""
+
+    @property
+    def model(self) -> Model:
+        """Where the names are defined."""
+        ...
+
+    @property
+    def of(self) -> Expr:
+        """The function."""
+        ...
+
+    @property
+    def wrt(self) -> Expr:
+        """The variable."""
+        ...
+
+    @property
+    def left(self) -> Expr:
+        """The unevaluated derivative."""
+        ...
+
+
+PROOF = "equal normal forms"
+
+
+@dataclass
+class _Checker:
+    """Checks equations over one model, by proof and then in numbers."""
+
+    model: Model
+
+    def __post_init__(self) -> None:
+        self.prover = Prover(self.model)
+
+    def equation(self, equation: tuple[Expr, ...], given: Mapping[Expr, Expr]) -> Evidence:
+        """The evidence for a chain of equal expressions; raises CheckError if two of them differ."""
+        decided = [self._link(a, b, given) for a, b in pairwise(equation)]
+        if all(decided):
+            return Evidence("proved", PROOF)
+        if any(isinstance(n, Differential | ScalarDifferential) for e in equation for n in walk(e)):
+            return self._with_increments(equation)
+        if self.model.has_loops:
+            return self._at_a_layer(equation)
+        return check_equation(self.model, equation)
+
+    def _with_increments(self, equation: tuple[Expr, ...]) -> Evidence:
+        """Differentials: the sides that are worked out are compared for all increments."""
+        rest = [e for e in equation if not isinstance(e, Differential | ScalarDifferential)]
+        return check_equation(self.model, rest) if len(rest) > 1 else Evidence("none", "a differential")
+
+    def _at_a_layer(self, equation: tuple[Expr, ...]) -> Evidence:
+        """An equation at a general layer, compared at a middle layer of a short loop."""
+        loop = next(item for item in self.model.items if isinstance(item, Loop))
+        at: dict[Symbol, Integer] = {s: Integer(3) for s in loop.upper.free_symbols}
+        at[loop.index] = Integer(2)
+        for e in equation:
+            for s in e.free_symbols:
+                if s.is_integer and str(s).endswith("_"):
+                    at[s] = Integer(2)
+        model = self.model.unrolled({s: int(n) for s, n in at.items() if s != loop.index})
+        return check_equation(model, tuple(written_out(e.xreplace(at)) for e in equation))
+
+    def _link(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
+        if a == b:
+            return True
+        if isinstance(a, Gradient | ScalarGradient) and a not in given:
+            f, v = a.args
+            if not is_leaf(v):
+                f, v, b = _named(f, v, b)
+                if any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
+                    return False
+                return self.prover.gradient_equals(f, v, b) is True
+            if self.prover.local_gradient_equals(f, v, b) is True:
+                return True
+            if not any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
+                return self.prover.gradient_equals(f, v, b) is True
+            return False
+        return self.prover.equal(a, b, given=dict(given)) is True
+
+
+def _named(f: Expr, part: Expr, value: Expr) -> tuple[Expr, Expr, Expr]:
+    """The function, the part and the value with a fresh symbol for the part."""
+    name = "part_"
+    symbol = matrix(name, *part.shape) if is_matrix(part) else scalar(name)
+    return substitute(f, {part: symbol}), symbol, substitute(value, {part: symbol})
+
+
+def check_steps(question: Question, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with their evidence; in a loop of symbolic length they are also checked at a length and a layer.
+
+    Raises   CheckError if a step is wrong
+    """
+    checker = _Checker(question.model)
+    known: dict[int, Step] = {s.number: s for s in steps}
+    checked: list[Step] = []
+    for step in steps:
+        given = {known[p].left: known[p].right for p in step.premises if p in known}
+        given = {k: v for k, v in given.items() if k != step.left} | dict(step.given)
+        try:
+            evidence = checker.equation(step.equation, given)
+        except CheckError as error:
+            raise CheckError(
+                f"step {step.number} ({step.rule}) failed its check, so nothing is returned: {error.message}",
+                details=error.details,
+                hint="this is a fault of symgrad; please report the formula",
+            ) from error
+        checked.append(replace(step, evidence=evidence))
+    return tuple(checked)
+
+
+def check_answer(question: Question, answer: Expr) -> Evidence:
+    """The evidence for an answer as a whole: proved by a second derivation in index form, and compared in numbers.
+
+    Raises   CheckError if it is wrong
+    """
+    model = question.model
+    if model.has_loops:
+        return _check_instances(question, answer)
+    numbers = _compare(model, question, answer)
+    return Evidence("proved", PROOF, numbers.sizes) if _proved(Prover(model), question, answer) else numbers
+
+
+def _compare(model: Model, question: Question, answer: Expr) -> Evidence:
+    if isinstance(question.left, Gradient | ScalarGradient):
+        return check_gradient(model, question.of, question.wrt, answer)
+    if isinstance(question.left, Differential | ScalarDifferential):
+        return Evidence("none", "a differential is compared through its proof")
+    return check_equation(model, (question.left, answer))
+
+
+def _proved(prover: Prover, question: Question, answer: Expr) -> bool:
+    left, f, x = question.left, question.of, question.wrt
+    if isinstance(left, Differential | ScalarDifferential):
+        return prover.differential_equals(f, x, differential(x), answer) is True
+    if isinstance(left, Jacobian):
+        if isinstance(left.args[0], Gradient | ScalarGradient):
+            return prover.hessian_equals(f, x, answer) is True
+        return prover.jacobian_equals(f, x, answer) is True
+    return prover.gradient_equals(f, x, answer) is True
+
+
+@dataclass(frozen=True)
+class _Instance:
+    """A question about a model whose loop has a number of layers."""
+
+    model: Model
+    of: Expr
+    wrt: Expr
+
+    @property
+    def left(self) -> Expr:
+        return gradient(self.of, self.wrt)
+
+
+def instances(question: Question) -> Iterator[dict[Symbol, Integer]]:
+    """The lengths, and for each the layers, at which a closed form is checked: lengths 1 to 6, every layer."""
+    loop = next(item for item in question.model.items if isinstance(item, Loop))
+    lengths = sorted(loop.upper.free_symbols, key=str)
+    for n in range(1, INSTANCES + 1):
+        if not lengths:
+            length: dict[Symbol, Integer] = {}
+        else:
+            length = {lengths[0]: Integer(n)}
+            if (loop.upper - loop.lower).xreplace(length).is_negative:
+                continue
+        if question.wrt.has(loop.index):
+            first, last = (b.xreplace(length) for b in (loop.lower, loop.upper))
+            for k in range(int(first), int(last) + 1):
+                yield {**length, loop.index: Integer(k)}
+        else:
+            yield length
+        if not lengths:
+            return
+
+
+def _check_instances(question: Question, answer: Expr) -> Evidence:
+    """The closed form against plain differentiation of the network written out, for lengths 1 to 6.
+
+    All of them are compared in numbers; the level is `proved` if each of them is proved by normal forms.
+    The induction itself is checked with the steps.
+    """
+    proved = True
+    sizes: list[Mapping[str, int]] = []
+    tested, worst = 0, 0.0
+    for at in instances(question):
+        lengths = {s: int(n) for s, n in at.items()}
+        model = question.model.unrolled(lengths)
+        one = _Instance(model, question.of, question.wrt.xreplace(at))
+        value = written_out(answer.xreplace(at))
+        numbers = check_gradient(model, one.of, one.wrt, value, count=1)
+        if numbers.level == "none":
+            return numbers
+        tested += numbers.points
+        worst = max(worst, numbers.max_error or 0.0)
+        sizes.append({str(s): n for s, n in lengths.items()})
+        proved = proved and _proved(Prover(model), one, value)
+    if proved:
+        return Evidence("proved", f"{PROOF}, lengths 1 to {INSTANCES}", tuple(sizes))
+    return Evidence("agrees", f"lengths 1 to {INSTANCES}", tuple(sizes), tested, worst)
+
+
+def weakest_of(evidence: Evidence, steps: tuple[Step, ...]) -> Evidence:
+    """The evidence for a result: that of the answer, held back by an induction that is not proved."""
+    induction = [s.evidence for s in steps if s.rule.startswith("depth.")]
+    level = weakest([evidence, *induction])
+    return evidence if level == evidence.level else replace(evidence, level=level)

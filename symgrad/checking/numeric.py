@@ -1,0 +1,309 @@
+"""Evidence in numbers: both sides agree at random points, derivatives taken as differences of the function itself.
+
+Differences share no code with the rules. Agreement is never called a proof; disagreement names the point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from sympy import Expr, Symbol
+
+from symgrad.checking.evaluate import Evaluator, Number, concrete
+from symgrad.checking.sampling import choose_sizes, sample
+from symgrad.deriving.steps import Evidence
+from symgrad.errors import CheckError, UnsupportedError
+from symgrad.expr import (
+    Definition,
+    Gradient,
+    Jacobian,
+    Model,
+    ScalarGradient,
+    is_leaf,
+    is_matrix,
+    leaf_name,
+    leaves,
+    matrix,
+    scalar,
+    shape_of,
+    substitute,
+    walk,
+)
+
+__all__ = ["Disagreement", "Point", "check_equation", "check_gradient", "points"]
+
+Array = NDArray[np.float64]
+
+TOLERANCE = 1e-6
+_STEP = 1e-3
+_TRIES = 6
+_CHOICES = 8
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A point where two expressions differ: the entry and both values."""
+
+    entry: tuple[int, ...]
+    left: float
+    right: float
+    error: float
+
+
+@dataclass
+class Point:
+    """A model with numbers for its sizes and inputs, ready to be evaluated again and again.
+
+    `held` are symbols that keep their value although they are defined: the derivative by an intermediate.
+    """
+
+    definitions: list[Definition]
+    inputs: dict[Expr, Number]
+    sizes: dict[Symbol, int]
+    evaluator: Evaluator
+    values: dict[Expr, Number] = field(default_factory=dict)
+
+    def run(self, changed: Mapping[Expr, Number]) -> dict[Expr, Number]:
+        """All values when some symbols are given others; a changed definition is not computed again."""
+        values: dict[Expr, Number] = {**self.inputs, **changed}
+        for d in self.definitions:
+            if d.symbol not in changed:
+                values[d.symbol] = self.evaluator(d.value, values)
+        return values
+
+    def at(self, e: Expr, changed: Mapping[Expr, Number] | None = None) -> Number:
+        """The value of an expression; unevaluated derivatives are taken by differences."""
+        if changed is None:
+            if not self.values:
+                self.values = self.run({})
+            values: dict[Expr, Number] = dict(self.values)
+        else:
+            values = self.run(changed)
+        for node in walk(e):
+            if isinstance(node, Gradient | ScalarGradient | Jacobian) and node not in values:
+                values[node] = self.derivative(*node.args)
+        return self.evaluator(e, values)
+
+    def derivative(self, f: Expr, x: Expr) -> Number:
+        """df/dx in the shape of x for a scalar f, else J[i, j] = d f_i / d x_j, by central differences."""
+        f, x, point = self._as_leaf(f, x)
+        start = point.at(x)
+        flat = np.array(start, dtype=float).reshape(-1, order="F")
+        columns = []
+        for k in range(flat.size):
+            direction = np.zeros_like(flat)
+            direction[k] = 1.0
+            columns.append(
+                np.ravel(point.slope(f, x, direction.reshape(np.shape(start), order="F")), order="F")
+            )
+        table = np.stack(columns, axis=1) if columns else np.zeros((1, 0))
+        if np.ndim(start) == 0 and not is_matrix(f):
+            return float(table[0, 0])
+        if not is_matrix(f):
+            return np.asarray(table[0].reshape(np.shape(start), order="F"))
+        if np.ndim(start) == 0:
+            return np.asarray(table[:, 0].reshape(tuple(int(s) for s in f.shape), order="F"))
+        return np.asarray(table)
+
+    def slope(self, f: Expr, x: Expr, direction: Number, step: float = _STEP) -> Number:
+        """The derivative of f along a direction of x: central differences, extrapolated twice."""
+        start = self.at(x)
+
+        def central(h: float) -> Number:
+            up = self.at(f, {x: start + h * np.asarray(direction)})
+            down = self.at(f, {x: start - h * np.asarray(direction)})
+            return (up - down) / (2 * h)
+
+        a, b, c = central(step), central(step / 2), central(step / 4)
+        first, second = (4 * b - a) / 3, (4 * c - b) / 3
+        return (16 * second - first) / 15
+
+    def _as_leaf(self, f: Expr, x: Expr) -> tuple[Expr, Expr, Point]:
+        """A part that is no name gets one, wherever it stands."""
+        if is_leaf(x):
+            return f, x, self
+        name = matrix("part_", *x.shape) if is_matrix(x) else scalar("part_")
+        replaced = [Definition(d.symbol, substitute(d.value, {x: name})) for d in self.definitions]
+        value = self.at(x)
+        point = Point(replaced, {**self.inputs, name: value}, self.sizes, self.evaluator)
+        return substitute(f, {x: name}), name, point
+
+
+def points(
+    model: Model, expressions: Sequence[Expr], which: int, *, count: int = 3, seed: int = 0
+) -> Iterable[tuple[Point, tuple[Expr, ...]]]:
+    """Random points of a model with one choice of sizes, and the expressions with these sizes put in."""
+    symbols, numbers = _sizes(model, expressions)
+    sizes = choose_sizes(symbols, which, numbers)
+    definitions = [
+        Definition(concrete(d.symbol, sizes), concrete(d.value, sizes)) for d in model.definitions()
+    ]
+    concrete_expressions = tuple(concrete(e, sizes) for e in expressions)
+    defined = {d.symbol for d in definitions}
+    inputs = _inputs((*(d.value for d in definitions), *concrete_expressions), defined)
+    evaluator = Evaluator()
+    for k in range(count):
+        rng = np.random.default_rng((seed, which, k))
+        values = {leaf: sample(leaf, model.assumptions, rng) for leaf in inputs}
+        yield Point(definitions, values, sizes, evaluator), concrete_expressions
+
+
+def _inputs(expressions: Iterable[Expr], defined: set[Expr]) -> list[Expr]:
+    """The leaves that need a value; those inside an unevaluated derivative count too."""
+    found: dict[Expr, None] = {}
+    for e in expressions:
+        for leaf in leaves(e):
+            if leaf not in defined:
+                found.setdefault(leaf)
+    return sorted(found, key=lambda leaf: (leaf_name(leaf), str(leaf)))
+
+
+def _sizes(model: Model, expressions: Iterable[Expr]) -> tuple[set[Symbol], set[int]]:
+    """The size symbols in the shapes, and the sizes that are numbers."""
+    symbols: set[Symbol] = set()
+    numbers: set[int] = set()
+    for e in (
+        *expressions,
+        *(d.value for d in model.definitions()),
+        *(d.symbol for d in model.definitions()),
+    ):
+        for node in walk(e):
+            for s in shape_of(node) if is_matrix(node) else ():
+                if s.is_Integer:
+                    numbers.add(int(s))
+                symbols |= s.free_symbols
+    return symbols, numbers
+
+
+def check_equation(model: Model, expressions: Sequence[Expr], *, count: int = 3, seed: int = 0) -> Evidence:
+    """Whether all expressions have the same value at random points.
+
+    Returns  `agrees` with the sizes and the largest relative error, `none` where they have no value
+    Raises   CheckError with the point where two of them differ
+    """
+
+    def compare(point: Point, concrete_expressions: tuple[Expr, ...]) -> Iterable[tuple[Number, Number]]:
+        values = [point.at(e) for e in concrete_expressions]
+        return [(values[0], v) for v in values[1:]]
+
+    return _check(model, expressions, compare, count, seed)
+
+
+def check_gradient(
+    model: Model, f: Expr, x: Expr, answer: Expr, *, count: int = 3, seed: int = 0
+) -> Evidence:
+    """Whether `answer` is the gradient of the scalar f by x, along random directions of x.
+
+    A wrong entry changes the slope along almost every direction, so two directions a point are enough.
+
+    Returns  `agrees`, or `none` where something has no value
+    Raises   CheckError with the point where they differ
+    """
+
+    def compare(point: Point, concrete_expressions: tuple[Expr, ...]) -> Iterable[tuple[Number, Number]]:
+        g, target, variable = concrete_expressions
+        rng = np.random.default_rng((seed, 77))
+        start = np.asarray(point.at(variable))
+        value = np.asarray(point.at(g))
+        if value.shape != start.shape:
+            return [(value, start)]
+        pairs: list[tuple[Number, Number]] = []
+        for _ in range(2):
+            direction = rng.standard_normal(start.shape)
+            pairs.append((float(np.sum(value * direction)), point.slope(target, variable, direction)))
+        return pairs
+
+    return _check(model, (answer, f, x), compare, count, seed)
+
+
+Compare = Callable[[Point, tuple[Expr, ...]], Iterable[tuple[Number, Number]]]
+
+
+def _check(model: Model, expressions: Sequence[Expr], compare: Compare, count: int, seed: int) -> Evidence:
+    """Compare at `count` points of each of two choices of sizes; choices and points outside the domain are passed by."""
+    worst, tested = 0.0, 0
+    used: list[dict[str, int]] = []
+    reason = "no point of the domain was found"
+    has_sizes = bool(_sizes(model, expressions)[0])
+    for which in range(_CHOICES if has_sizes else 1):
+        here = 0
+        for point, concrete_expressions in points(model, expressions, which, count=count + _TRIES, seed=seed):
+            try:
+                error = _largest_error(point, concrete_expressions, compare)
+            except UnsupportedError as refused:
+                return Evidence("none", refused.message)
+            except (np.linalg.LinAlgError, ValueError, OverflowError) as refused:
+                reason = f"the sides have no value together: {refused}"
+                continue
+            if error is None:
+                continue  # outside the domain: draw again
+            worst, here = max(worst, error), here + 1
+            if here == count:
+                break
+        if here:
+            tested += here
+            used.append({str(s): n for s, n in point.sizes.items()})
+        if len(used) == 2 or (used and not has_sizes):
+            break
+    if tested == 0:
+        return Evidence("none", reason)
+    return Evidence("agrees", "differences of the function", tuple(used), tested, worst)
+
+
+def _largest_error(point: Point, expressions: tuple[Expr, ...], compare: Compare) -> float | None:
+    """The largest relative difference at a point; None outside the domain.
+
+    Raises   CheckError if the sides differ there
+    """
+    with np.errstate(all="ignore"):
+        found = [_difference(a, b) for a, b in compare(point, expressions)]
+    known = [d for d in found if d is not None]
+    if len(known) < len(found):
+        return None
+    largest = max(known, key=lambda d: d.error)
+    # A kink between the points of a difference shows once; a wrong formula shows everywhere.
+    if largest.error > TOLERANCE and _is_persistent(point, expressions, compare):
+        listed = ", ".join(f"{k} = {v}" for k, v in point.sizes.items())
+        raise CheckError(
+            "the two sides differ",
+            details=(
+                f"entry {largest.entry}: {largest.left:.10g} against {largest.right:.10g}",
+                f"sizes {listed or 'none'}",
+            ),
+        )
+    return None if largest.error > TOLERANCE else largest.error
+
+
+def _is_persistent(point: Point, expressions: tuple[Expr, ...], compare: Compare) -> bool:
+    """Whether the difference is still there when the inputs are moved a little: a kink is then left behind."""
+    moved = {
+        leaf: value if np.all(np.asarray(value) == np.round(value)) else np.asarray(value) * 1.037
+        for leaf, value in point.inputs.items()
+    }
+    again = Point(point.definitions, moved, point.sizes, point.evaluator)
+    try:
+        with np.errstate(all="ignore"):
+            found = [_difference(a, b) for a, b in compare(again, expressions)]
+    except (np.linalg.LinAlgError, ValueError, OverflowError):
+        return True
+    return any(d is None or d.error > TOLERANCE for d in found)
+
+
+def _difference(a: Number, b: Number) -> Disagreement | None:
+    """The largest relative difference; None where a side is not finite."""
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if x.shape != y.shape:
+        if x.size == y.size == 1:
+            x, y = x.reshape(()), y.reshape(())
+        else:
+            raise CheckError("the two sides differ", details=(f"shapes {x.shape} and {y.shape}",))
+    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
+        return None
+    scale = max(float(np.max(np.abs(x), initial=0.0)), float(np.max(np.abs(y), initial=0.0)), 1e-3)
+    gap = np.abs(x - y) / scale
+    at = np.unravel_index(int(np.argmax(gap)), gap.shape) if gap.size else ()
+    where = tuple(int(i) for i in at)
+    return Disagreement(where, float(x[at]), float(y[at]), float(gap[at]) if gap.size else 0.0)
