@@ -29,7 +29,7 @@ from symgrad.expr import (
     shape_text,
     transpose,
 )
-from symgrad.simplifying import Simplifier, operations
+from symgrad.simplifying import PREPARING, Simplifier, operations
 
 __all__ = ["Derivation", "derive", "gradients"]
 
@@ -207,7 +207,7 @@ def _variable(model: Model, target: Expr, wrt: str | Expr) -> Expr:
             _, variable = read_question(wrt, model=model)
         except SymgradError as error:
             if wrt.isidentifier() and isinstance(model.symbols.get(wrt), Family):
-                variable = model.symbols[wrt][_loop_index(model)]  # type: ignore[index]
+                variable = model.symbols[wrt][_loop_index(model)]
             else:
                 raise NameUnknownError(
                     f"cannot derive by {wrt}: {error.message}",
@@ -245,6 +245,9 @@ def _derive(model: Model, target: Expr, variable: Expr, kind: Kind, method: Meth
                 hint="its gradient is derived by the method depth",
             )
         return _by_depth(model, target, variable)
+    prepared = Simplifier(model.assumptions, only=PREPARING)(target)
+    if prepared != target:
+        return _prepared(model, target, prepared, variable, kind, method)
     if kind == "gradient":
         makers = {
             None: _by_backprop,
@@ -265,6 +268,19 @@ def _derive(model: Model, target: Expr, variable: Expr, kind: Kind, method: Meth
     if kind == "jacobian":
         return _jacobian(model, target, variable)
     return _total_differential(model, target, variable)
+
+
+def _prepared(
+    model: Model, target: Expr, prepared: Expr, variable: Expr, kind: Kind, method: Method | None
+) -> Derivation:
+    """The derivation of an equal function that is easier to derive; that they are equal is the first step."""
+    derived = _derive(model, prepared, variable, kind, method)
+    first = Step(1, "prepare", (target, prepared), (), "prepare", {"node": target})
+    later = [
+        replace(s, number=s.number + 1, premises=tuple(p + 1 for p in s.premises) or (1,))
+        for s in derived.steps
+    ]
+    return replace(derived, of=target, steps=(first, *later))
 
 
 def _finished(
@@ -309,7 +325,7 @@ def _by_backprop(model: Model, target: Expr, variable: Expr) -> Derivation:
         method="backprop",
         steps=needed_steps(sweep, variable),
         result=result,
-        answer=None if answer is None else tidy(answer),
+        answer=None if answer is None else tidy.shortest(answer),
     )
 
 
@@ -355,7 +371,8 @@ def _by_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
     from symgrad.deriving.differential import gradient_by_differential
 
     tidy = Simplifier(model.assumptions)
-    sweep, answer = gradient_by_differential(model, target, variable, tidy)
+    sweep, found = gradient_by_differential(model, target, variable, tidy)
+    answer = tidy.shortest(found)
     return _finished(
         model, target, variable, tidy, method="differential", steps=sweep.steps, result=answer, answer=answer
     )
@@ -371,7 +388,8 @@ def _jacobian(model: Model, target: Expr, variable: Expr) -> Derivation:
                 hint="ask for the differential, or for the Jacobian of vec(..)",
             )
     tidy = Simplifier(model.assumptions)
-    sweep, answer = jacobian_by_differential(model, target, variable, tidy)
+    sweep, found = jacobian_by_differential(model, target, variable, tidy)
+    answer = tidy.shortest(found)
     return _finished(
         model,
         target,
@@ -395,7 +413,8 @@ def _hessian(model: Model, target: Expr, variable: Expr) -> Derivation:
     if first.answer is None:
         raise UnsupportedError("the gradient is too long to be written out and derived again")
     tidy = Simplifier(model.assumptions)
-    sweep, answer = jacobian_by_differential(model, first.answer, variable, tidy)
+    sweep, found = jacobian_by_differential(model, first.answer, variable, tidy)
+    answer = tidy.shortest(found)
     shift = len(first.steps)
     second = [
         replace(s, number=s.number + shift, premises=tuple(p + shift for p in s.premises))

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sympy import Add, Dummy, Expr, Mul, Pow, S, Wild, cancel, exp, factor_terms
+from sympy import Abs, Add, Dummy, Expr, Mul, Pow, S, Wild, cancel, exp, factor_terms, sign
 from sympy.core.parameters import distribute
-from sympy.matrices.expressions.diagonal import DiagMatrix
+from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.inverse import Inverse
 from sympy.matrices.expressions.matadd import MatAdd
@@ -25,6 +25,7 @@ from symgrad.expr import (
     AsScalar,
     Elementwise,
     EntrySum,
+    MatrixSum,
     add,
     apply,
     as_scalar,
@@ -254,6 +255,67 @@ def diagonal_times_vector(node: Expr, known: Properties) -> Expr | None:
     return None
 
 
+@rewrite("diagonal times ones", MatMul)
+def diagonal_times_ones(node: Expr, known: Properties) -> Expr | None:
+    """diag(v) 1 = v, also inside a sum: diag(v) (I - 1 p^T) = diag(v) - v p^T."""
+    c, factors = _factors(node)
+    for i in range(len(factors) - 1):
+        a, b = factors[i], factors[i + 1]
+        if not isinstance(a, DiagMatrix):
+            continue
+        if isinstance(b, OneMatrix) and b.shape[1] == 1:
+            return matmul(c, *factors[:i], a.args[0], *factors[i + 2 :])
+        if isinstance(b, MatAdd) and any(_starts_with_ones(t) for t in b.args):
+            spread = add(*(_diagonal_times(a, t) for t in b.args))
+            return matmul(c, *factors[:i], spread, *factors[i + 2 :])
+    return None
+
+
+def _starts_with_ones(t: Expr) -> bool:
+    first = _factors(t)[1][0]
+    return isinstance(first, OneMatrix) and first.shape[1] == 1
+
+
+def _diagonal_times(d: Expr, t: Expr) -> Expr:
+    c, factors = _factors(t)
+    if _starts_with_ones(t):
+        return matmul(c, d.args[0], *factors[1:])
+    return matmul(d, t)
+
+
+@rewrite("sum of equal terms", MatrixSum)
+def sum_of_equal_terms(node: Expr, known: Properties) -> Expr | None:
+    """A sum over a range of what does not depend on it is the number of terms times that."""
+    body = node.body
+    if isinstance(body, MatMul):  # A^i A^(k-1-i) closes to a power first
+        body = power_of_matrix(body, known) or body
+    if body.has(node.index):
+        return None
+    lower, upper = node.bounds
+    return scale(upper - lower + 1, body)
+
+
+@rewrite("sign over absolute value", Mul)
+def sign_over_absolute(node: Expr, known: Properties) -> Expr | None:
+    """sign(u) / abs(u) = 1 / u, as in the derivative of log abs(u)."""
+    if is_matrix(node):
+        return None
+    for a in node.args:
+        if isinstance(a, sign) and Pow(Abs(a.args[0]), -1) in node.args:
+            rest = [b for b in node.args if b not in (a, Pow(Abs(a.args[0]), -1))]
+            return Mul(Pow(a.args[0], -1), *rest)
+    return None
+
+
+@rewrite("diagonal of product", DiagonalOf)
+def diagonal_of_product(node: Expr, known: Properties) -> Expr | None:
+    """The diagonal of x y^T is x * y entry by entry."""
+    m = node.args[0]
+    if isinstance(m, MatMul) and len(m.args) == 2 and is_column(m.args[0]) and m.args[1].shape[0] == 1:
+        return hadamard(m.args[0], transpose(m.args[1]))
+    return None
+
+
 @rewrite("product of ones", MatMul)
 def product_of_ones(node: Expr, known: Properties) -> Expr | None:
     """1 1^T is the matrix of ones, 1^T 1 its size, and what sums to one gives ones."""
@@ -426,13 +488,22 @@ def softplus(node: Expr, known: Properties) -> Expr | None:
 @rewrite("like terms", MatAdd)
 def like_terms(node: Expr, known: Properties) -> Expr | None:
     """2 A + A = 3 A."""
-    collected: dict[Expr, Expr] = {}
+    collected: dict[Expr, tuple[Expr, Expr]] = {}
     for t in node.args:
         c, rest = split_scale(t)
-        collected[rest] = add(collected[rest], c) if rest in collected else c
+        key = _canonical_entries(rest)
+        shown, so_far = collected.get(key, (rest, S.Zero))
+        collected[key] = (shown, add(so_far, c))
     if len(collected) == len(node.args):
         return None
-    return add(*(scale(c, rest) for rest, c in collected.items()))
+    return add(*(scale(c, shown) for shown, c in collected.values()))
+
+
+def _canonical_entries(m: Expr) -> Expr:
+    """Entrywise factors in a fixed order, since they commute."""
+    if isinstance(m, HadamardProduct):
+        return hadamard(*sorted(m.args, key=str))
+    return m
 
 
 @rewrite("common factor", MatAdd)

@@ -13,6 +13,7 @@ from sympy.core.symbol import Str
 
 from symgrad.expr import Assumptions, is_leaf, rebuild
 from symgrad.simplifying.cost import Cost
+from symgrad.simplifying.expand import expanded
 from symgrad.simplifying.properties import Properties
 from symgrad.simplifying.rewrites import rewrites_for
 
@@ -32,7 +33,8 @@ class Simplification:
 class Simplifier:
     """Brings expressions to textbook form under assumptions; remembers what it has simplified.
 
-    `applied` lists the rewrites in the order in which they were made.
+    `applied` lists the rewrites in the order in which they were made. With `only`, just the rewrites of these
+    names are made, whether they shorten or not; they must come to an end by themselves.
 
     >>> from symgrad.expr import matrix, transpose, add
     >>> A = matrix("A", "n", "n")
@@ -41,6 +43,7 @@ class Simplifier:
     """
 
     assumptions: Assumptions = field(default_factory=dict)
+    only: frozenset[str] | None = None
     applied: list[Simplification] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,6 +73,19 @@ class Simplifier:
                 done[node] = self._settle(rebuilt)
         return done[e]
 
+    def shortest(self, e: Expr) -> Expr:
+        """The shorter of the textbook forms of an expression and of its expansion into a sum of products."""
+        form = self(e)
+        for _ in range(3):
+            spread = expanded(form, self.properties)
+            if spread is None:
+                break
+            candidate = self(spread)
+            if self._cost(candidate) >= self._cost(form):
+                break
+            form = candidate
+        return form
+
     def length(self, e: Expr) -> int:
         """The number of operations."""
         return self._cost(e)
@@ -79,8 +95,10 @@ class Simplifier:
         if node in self._done:
             return self._done[node]
         for entry in rewrites_for(node):
+            if self.only is not None and entry.name not in self.only:
+                continue
             candidate = entry.apply(node, self.properties)
-            if candidate is not None and self._is_before(candidate, node):
+            if candidate is not None and (self.only is not None or self._is_before(candidate, node)):
                 self.applied.append(Simplification(entry.name, node, candidate))
                 self._done[node] = self(candidate)
                 return self._done[node]
