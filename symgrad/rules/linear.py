@@ -9,6 +9,7 @@ from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.transpose import Transpose
 
+from symgrad.errors import UnsupportedError
 from symgrad.expr import (
     AsScalar,
     Convolve,
@@ -147,6 +148,22 @@ def kronecker_vectors(g: Expr, y: Expr, a: Expr, b: Expr) -> Parts:
     left = kron(eye(a.shape[0]), transpose(b))
     right = kron(transpose(a), eye(b.shape[0]))
     return matmul(left, g), matmul(right, g)
+
+
+@rule(
+    "kronecker of matrices",
+    op=KroneckerProduct,
+    differential=product_rule(kron),
+    example="kron(A, B)",
+    shapes="A: m n, B: p q",
+    cites="Petersen and Pedersen (2012), eq. 39",
+)
+def kronecker_matrices(g: Expr, y: Expr, *factors: Expr) -> Parts:
+    """Only the differential has a matrix form: a factor's adjoint is a contraction over blocks."""
+    raise UnsupportedError(
+        "the adjoint of a factor of a Kronecker product of matrices has no matrix form",
+        hint="ask for the differential (kind differential)",
+    )
 
 
 @rule(

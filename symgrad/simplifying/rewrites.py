@@ -535,6 +535,19 @@ def common_factor(node: Expr, known: Properties) -> Expr | None:
     return None
 
 
+@rewrite("terms with one coefficient", MatAdd)
+def terms_with_one_coefficient(node: Expr, known: Properties) -> Expr | None:
+    """C A + B + c A^T = c (A + A^T) + B."""
+    split = [split_scale(t) for t in node.args]
+    for i, (c, _) in enumerate(split):
+        same = [j for j, (d, _) in enumerate(split) if d == c]
+        if c.is_Number or len(same) < 2 or same[0] != i or len(same) == len(split):
+            continue
+        together = scale(c, add(*(split[j][1] for j in same)))
+        return add(*node.args[:i], together, *(t for j, t in enumerate(node.args) if j > i and j not in same))
+    return None
+
+
 def _common_scalar(coefficients: list[Expr]) -> Expr:
     """The scalar that every coefficient shares, a sign where all have it."""
     if len(coefficients) < 2:
