@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sympy import Expr
+from sympy import Expr, Rational
 
 from symgrad.deriving.backprop import backprop, expand, needed_steps
 from symgrad.deriving.steps import Evidence, Step, weakest
@@ -17,7 +17,10 @@ from symgrad.expr import (
     Family,
     Model,
     ScalarDifferential,
+    add,
+    eye,
     gradient,
+    hadamard,
     is_column,
     is_leaf,
     is_matrix,
@@ -25,6 +28,9 @@ from symgrad.expr import (
     jacobian,
     leaf_name,
     leaves,
+    negate,
+    same_size,
+    scale,
     shape_of,
     shape_text,
     transpose,
@@ -36,6 +42,7 @@ __all__ = ["Derivation", "derive", "gradients"]
 Kind = Literal["gradient", "jacobian", "hessian", "differential"]
 Method = Literal["backprop", "differential", "components", "depth"]
 Layout = Literal["gradient", "numerator", "denominator"]
+Structure = Literal["symmetric-subspace", "symmetric-entries", "diagonal-entries"]
 Words = Mapping[str, Sequence[str] | str] | str | None
 Shapes = Mapping[str, Sequence[str | int]] | str | None
 
@@ -60,6 +67,7 @@ class Derivation:
     answer: Expr | None
     evidence: Evidence
     assumptions: tuple[str, ...] = ()
+    structure: Structure | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -124,6 +132,7 @@ def derive(
     kind: Kind = "gradient",
     method: Method | None = None,
     layout: Layout = "gradient",
+    structure: Structure | None = None,
     check: bool = True,
 ) -> Derivation:
     """Derive the gradient of a scalar, step by step, and check every step.
@@ -141,6 +150,8 @@ def derive(
     model, target = _question(f, of, given, shapes, assume, dims_equal, functions)
     variable = _variable(model, target, wrt)
     derived = _derive(model, target, variable, kind, method)
+    if structure is not None:
+        derived = _structured(derived, structure)
     derived = _in_layout(derived, layout)
     if check:
         derived = _checked(derived)
@@ -454,6 +465,46 @@ def _total_differential(model: Model, target: Expr, variable: Expr) -> Derivatio
     )
 
 
+def _structured(derivation: Derivation, structure: Structure) -> Derivation:
+    """The gradient for a variable whose entries are tied, from the gradient G that ignores this.
+
+    symmetric-subspace  (G + G^T) / 2, the gradient within the symmetric matrices
+    symmetric-entries   G + G^T - G o I, entry (i, j) is the derivative by the pair x_ij = x_ji
+    diagonal-entries    G o I, the derivative by the entries of a diagonal matrix
+    (Petersen and Pedersen 2012, section 2.8)
+    """
+    g, wrt = derivation.final, derivation.wrt
+    if derivation.kind != "gradient" or not is_matrix(wrt) or not same_size(*wrt.shape):
+        raise UnsupportedError(f"the structure {structure} is for gradients by a square matrix")
+    tidy = Simplifier(derivation.model.assumptions)
+    on_diagonal = hadamard(g, eye(wrt.shape[0]))
+    if structure == "symmetric-subspace":
+        raw = scale(Rational(1, 2), add(g, transpose(g)))
+    elif structure == "symmetric-entries":
+        raw = add(g, transpose(g), negate(on_diagonal))
+    elif structure == "diagonal-entries":
+        raw = on_diagonal
+    else:
+        raise UnsupportedError(
+            f"the structure {structure} is not known",
+            hint="known: symmetric-subspace, symmetric-entries, diagonal-entries",
+        )
+    answer = tidy.shortest(raw)
+    number = len(derivation.steps) + 1
+    step = Step(
+        number, f"structure.{structure}", (raw, answer), (number - 1,), f"structure.{structure}", {"node": g}
+    )
+    used = tuple(sorted({*derivation.assumptions, *(f"{n} {w}" for n, w in tidy.properties.used)}))
+    return replace(
+        derivation,
+        result=answer,
+        answer=answer,
+        structure=structure,
+        steps=(*derivation.steps, step),
+        assumptions=used,
+    )
+
+
 def _checked(derivation: Derivation) -> Derivation:
     """The derivation with the evidence for every step and for its answer.
 
@@ -469,7 +520,7 @@ def _checked(derivation: Derivation) -> Derivation:
         level = weakest([s.evidence for s in steps])
         evidence = Evidence(level, "every step of the chain rule")
     else:
-        evidence = weakest_of(check_answer(derivation, answer), steps)
+        evidence = weakest_of(check_answer(derivation, answer, derivation.structure), steps)
     return replace(derivation, steps=steps, evidence=evidence)
 
 

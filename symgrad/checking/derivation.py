@@ -14,7 +14,7 @@ from typing import Protocol
 from sympy import Expr, Integer, Symbol
 
 from symgrad.checking.normal_form import Prover
-from symgrad.checking.numeric import check_equation, check_gradient
+from symgrad.checking.numeric import check_equation, check_gradient, check_structured
 from symgrad.deriving.depth import INSTANCES
 from symgrad.deriving.steps import Evidence, Step, weakest
 from symgrad.errors import CheckError
@@ -152,12 +152,14 @@ def check_steps(question: Question, steps: tuple[Step, ...]) -> tuple[Step, ...]
     return tuple(checked)
 
 
-def check_answer(question: Question, answer: Expr) -> Evidence:
+def check_answer(question: Question, answer: Expr, structure: str | None = None) -> Evidence:
     """The evidence for an answer as a whole: proved by a second derivation in index form, and compared in numbers.
 
     Raises   CheckError if it is wrong
     """
     model = question.model
+    if structure is not None:
+        return check_structured(model, question.of, question.wrt, answer, structure)
     if model.has_loops:
         return _check_instances(question, answer)
     numbers = _compare(model, question, answer)

@@ -34,7 +34,7 @@ from symgrad.expr import (
     walk,
 )
 
-__all__ = ["Disagreement", "Point", "check_equation", "check_gradient", "points"]
+__all__ = ["Disagreement", "Point", "check_equation", "check_gradient", "check_structured", "points"]
 
 Array = NDArray[np.float64]
 
@@ -246,6 +246,35 @@ def check_gradient(
         return pairs
 
     return _check(model, (answer, f, x), compare, count, seed)
+
+
+def check_structured(
+    model: Model, f: Expr, x: Expr, answer: Expr, structure: str, *, seed: int = 0
+) -> Evidence:
+    """Whether `answer` is the gradient of f by a matrix with tied entries, along directions that keep the ties.
+
+    symmetric-subspace  <answer, S> is the slope along every symmetric S, and the answer is symmetric
+    symmetric-entries   the sum over i <= j of answer_ij s_ij is the slope along every symmetric S
+    diagonal-entries    the sum of answer_ii d_i is the slope along diag(d), and the rest of it is zero
+
+    Raises   CheckError with the point where they differ
+    """
+
+    def compare(point: Point, concrete_expressions: tuple[Expr, ...]) -> Iterable[tuple[Number, Number]]:
+        g, target, variable = concrete_expressions
+        rng = np.random.default_rng((seed, 78))
+        value = np.asarray(point.at(g))
+        n = len(value)
+        pairs: list[tuple[Number, Number]] = []
+        for _ in range(2):
+            d = rng.standard_normal((n, n))
+            d = np.diag(np.diag(d)) if structure == "diagonal-entries" else (d + d.T) / 2
+            counted = np.triu(value) if structure == "symmetric-entries" else value
+            pairs.append((float(np.sum(counted * d)), point.slope(target, variable, d)))
+        tied = np.diag(np.diag(value)) if structure == "diagonal-entries" else value.T
+        return [*pairs, (value, tied)]
+
+    return _check(model, (answer, f, x), compare, 3, seed)
 
 
 Compare = Callable[[Point, tuple[Expr, ...]], Iterable[tuple[Number, Number]]]
