@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sympy import Abs, Add, Dummy, Expr, Mul, Pow, S, Wild, cancel, exp, factor_terms, sign
+from sympy import Abs, Add, Dummy, Expr, Mul, Pow, S, Symbol, Wild, cancel, exp, factor_terms, sign
 from sympy.core.parameters import distribute
 from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
@@ -43,7 +43,7 @@ from symgrad.expr import (
     split_scale,
     transpose,
 )
-from symgrad.expr.entrywise import lift, lower
+from symgrad.expr.entrywise import function_name, lift, lower
 from symgrad.expr.functions import sigmoid
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.properties import Properties
@@ -443,6 +443,23 @@ def _repeats(m: Expr) -> bool:
     return False
 
 
+def _hidden(e: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """The scalar with a symbol for every part that holds matrices: SymPy's algebra must not look into them."""
+    names: dict[Expr, Expr] = {}
+
+    def hide(part: Expr) -> Expr:
+        if isinstance(part, Dummy | Symbol) or part.is_Number:
+            return part
+        if isinstance(part, Add | Mul | Pow | exp) or function_name(part) is not None:
+            with distribute(False):
+                return part.func(*(hide(a) for a in part.args))
+        if part not in names:
+            names[part] = Dummy(f"s{len(names)}", positive=part.is_positive, real=True)
+        return names[part]
+
+    return hide(e), {v: k for k, v in names.items()}
+
+
 @rewrite("entry by entry", HadamardProduct, MatAdd)
 def entry_algebra(node: Expr, known: Properties) -> Expr | None:
     """Scalar algebra on one entry: cancel, collect, factor; the shortest form that SymPy finds."""
@@ -451,6 +468,7 @@ def entry_algebra(node: Expr, known: Properties) -> Expr | None:
     if not (_has_reciprocal(node) or (isinstance(node, HadamardProduct) and _repeats(node))):
         return None
     entry, atoms = lower(node)
+    entry, scalars = _hidden(entry)
     best: Expr | None = None
     cost = Cost()
     limit = cost(node)
@@ -458,7 +476,7 @@ def entry_algebra(node: Expr, known: Properties) -> Expr | None:
         forms = [_functions(entry), cancel(entry), factor_terms(cancel(entry))]
     forms.append(forms[1].factor())
     for form in forms:
-        candidate = lift(form, atoms, node.shape)
+        candidate = lift(form.xreplace(scalars), atoms, node.shape)
         if cost(candidate) < limit:
             best, limit = candidate, cost(candidate)
     return best
@@ -524,20 +542,17 @@ def common_factor(node: Expr, known: Properties) -> Expr | None:
                 c, g = split[j]
                 rest = g[1:] if side == 0 else g[:-1]
                 size = g[side].shape[1] if side == 0 else g[side].shape[0]
-                inside.append(scale(c, matmul(*rest) if rest else eye(size)))
+                one = S.One if size == 1 else eye(size)
+                inside.append(scale(c, matmul(*rest) if rest else one))
             factored = (f[side], add(*inside)) if side == 0 else (add(*inside), f[side])
-            others = [t for j, t in enumerate(node.args) if j not in same]
-            result = matmul(*factored)
-            terms = (
-                list(node.args[: same[0]]) + [result] + [t for t in others if node.args.index(t) > same[0]]
-            )
-            return add(*terms)
+            later = [t for j, t in enumerate(node.args) if j > i and j not in same]
+            return add(*node.args[:i], matmul(*factored), *later)
     return None
 
 
 @rewrite("terms with one coefficient", MatAdd)
 def terms_with_one_coefficient(node: Expr, known: Properties) -> Expr | None:
-    """C A + B + c A^T = c (A + A^T) + B."""
+    """A common coefficient of some terms goes in front of them: c A + B + c A^T = c (A + A^T) + B."""
     split = [split_scale(t) for t in node.args]
     for i, (c, _) in enumerate(split):
         same = [j for j, (d, _) in enumerate(split) if d == c]
@@ -574,17 +589,7 @@ def scalar_algebra(node: Expr, known: Properties) -> Expr | None:
     """SymPy's cancellation, where a sum meets a quotient."""
     if is_matrix(node) or not _sum_meets_quotient(node):
         return None
-    names: dict[Expr, Expr] = {}
-
-    def hide(e: Expr) -> Expr:
-        if isinstance(e, Add | Mul) or (isinstance(e, Pow) and e.args[1].is_Integer):
-            return e.func(*(hide(a) for a in e.args))
-        if e.is_Number:
-            return e
-        return names.setdefault(e, Dummy(f"s{len(names)}", positive=e.is_positive, real=True))
-
-    hidden = hide(node)
-    back = {v: k for k, v in names.items()}
+    hidden, back = _hidden(node)
     forms = [cancel(hidden), cancel(hidden).factor()]
     cost = Cost()
     return min((f.xreplace(back) for f in forms), key=cost)
