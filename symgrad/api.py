@@ -214,6 +214,11 @@ def _variable(model: Model, target: Expr, wrt: str | Expr) -> Expr:
     if isinstance(wrt, str):
         from symgrad.reading import read_question
 
+        if wrt.isidentifier() and wrt not in model.symbols:
+            raise NameUnknownError(
+                f"{wrt} does not occur in the formula",
+                hint="the names are " + ", ".join(sorted(model.symbols)),
+            )
         try:
             _, variable = read_question(wrt, model=model)
         except SymgradError as error:

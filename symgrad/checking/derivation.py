@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Indexed, Integer, Product, Sum, Symbol
 
 from symgrad.checking.normal_form import Prover
 from symgrad.checking.numeric import check_equation, check_gradient, check_structured
@@ -23,7 +23,10 @@ from symgrad.expr import (
     Gradient,
     Jacobian,
     Loop,
+    MatrixSum,
+    Member,
     Model,
+    OrderedProduct,
     ScalarDifferential,
     ScalarGradient,
     differential,
@@ -102,7 +105,7 @@ class _Checker:
                 if s.is_integer and str(s).endswith("_"):
                     at[s] = Integer(2)
         model = self.model.unrolled({s: int(n) for s, n in at.items() if s != loop.index})
-        return check_equation(model, tuple(written_out(e.xreplace(at)) for e in equation))
+        return check_equation(model, tuple(written_out(_apart(e, loop.index).xreplace(at)) for e in equation))
 
     def _link(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
         if a == b:
@@ -120,6 +123,18 @@ class _Checker:
                 return self.prover.gradient_equals(f, v, b) is True
             return False
         return self.prover.equal(a, b, given=dict(given)) is True
+
+
+def _apart(e: Expr, index: Symbol) -> Expr:
+    """The expression with another name for `index` where a sum or product binds it."""
+    other = Symbol(f"{index}__", integer=True, positive=True)
+    bound = {
+        n: n.xreplace({index: other})
+        for n in walk(e)
+        if (isinstance(n, MatrixSum | OrderedProduct) and n.index == index)
+        or (isinstance(n, Sum | Product) and n.limits[0][0] == index)
+    }
+    return e.xreplace(bound)
 
 
 def _named(f: Expr, part: Expr, value: Expr) -> tuple[Expr, Expr, Expr]:
@@ -213,10 +228,16 @@ def instances(question: Question) -> Iterator[dict[Symbol, Integer]]:
             first, last = (b.xreplace(length) for b in (loop.lower, loop.upper))
             for k in range(int(first), int(last) + 1):
                 yield {**length, loop.index: Integer(k)}
-        else:
+        elif not _is_beyond(question.wrt, loop.upper.xreplace(length)):
             yield length
         if not lengths:
             return
+
+
+def _is_beyond(wrt: Expr, last: Expr) -> bool:
+    """Whether a member such as a[4] is not there yet when the loop ends at layer 3."""
+    index = wrt.index if isinstance(wrt, Member) else wrt.indices[0] if isinstance(wrt, Indexed) else None
+    return index is not None and bool((index - last).is_positive)
 
 
 def _check_instances(question: Question, answer: Expr) -> Evidence:

@@ -83,7 +83,9 @@ class Point:
             self.values = values
         for node in _unevaluated(e):
             if node not in self.values:
-                self.values[node] = self.derivative(*node.args)
+                value = self.derivative(*node.args)
+                row = isinstance(node, Jacobian) and not is_matrix(node.args[0])
+                self.values[node] = np.asarray(value).reshape(1, -1) if row else value
         return self.evaluator(e, self.values)
 
     def derivative(self, f: Expr, x: Expr) -> Number:

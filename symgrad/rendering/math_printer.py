@@ -58,7 +58,7 @@ from symgrad.expr import (
 )
 from symgrad.expr.entrywise import function_name
 from symgrad.rendering.notation import Notation
-from symgrad.rendering.ordering import Fraction, leading_first, split_fraction
+from symgrad.rendering.ordering import Fraction, leading_first, scalar_terms, split_fraction
 
 __all__ = ["ATOM", "HADAMARD", "POWER", "PRODUCT", "SUM", "MathPrinter", "Piece"]
 
@@ -161,7 +161,7 @@ class MathPrinter:
 
     def p_sum(self, e: Expr) -> Piece:
         """A sum with a positive term first; ones among other terms print as 1."""
-        terms = list(e.args) if is_matrix(e) else _scalar_terms(e)
+        terms = list(e.args) if is_matrix(e) else scalar_terms(e)
         several = len(terms) > 1
         signed = leading_first([self._signed(t, several and is_matrix(e)) for t in terms])
         text = (self.MINUS if signed[0][0] else "") + signed[0][1]
@@ -497,19 +497,6 @@ class MathPrinter:
     def p_explicit(self, e: Expr) -> Piece:
         """An explicit matrix."""
         return self.table(e)
-
-
-def _scalar_terms(e: Expr) -> list[Expr]:
-    """The terms of a scalar sum: symbols and products before numbers unless the rest is negative."""
-    terms = list(e.args)
-    numbers = [t for t in terms if t.is_Number]
-    others = [t for t in terms if not t.is_Number]
-    others.sort(key=lambda t: bool(t.could_extract_minus_sign()))
-    if numbers and all(t.could_extract_minus_sign() for t in others):
-        return numbers + others
-    if numbers and not others[0].is_Symbol:
-        return numbers + others
-    return others + numbers
 
 
 def _is_reciprocal(f: Expr) -> bool:

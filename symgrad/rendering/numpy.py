@@ -52,7 +52,7 @@ from symgrad.expr import (
     split_scale,
 )
 from symgrad.expr.entrywise import function_name
-from symgrad.rendering.ordering import Fraction, leading_first, split_fraction, turned
+from symgrad.rendering.ordering import Fraction, leading_first, scalar_terms, split_fraction, turned
 
 __all__ = ["to_numpy"]
 
@@ -98,7 +98,7 @@ def _at_least(e: Expr, level: int) -> str:
 
 def _sum(e: Expr) -> _Text:
     """A sum; constant and repeated-row terms are left to broadcasting where another term has the full shape."""
-    terms = list(e.args)
+    terms = list(e.args) if is_matrix(e) else scalar_terms(e)
     if is_matrix(e):
         full = [t for t in terms if not _broadcasts(t)]
         pieces = [_signed(t, bool(full)) for t in terms]

@@ -12,7 +12,7 @@ from sympy.matrices.expressions.matmul import MatMul
 
 from symgrad.expr import add, hadamard, is_matrix, matmul, transpose
 
-__all__ = ["Fraction", "leading_first", "split_fraction", "turned"]
+__all__ = ["Fraction", "leading_first", "scalar_terms", "split_fraction", "turned"]
 
 T = TypeVar("T")
 
@@ -66,6 +66,19 @@ def turned(m: Expr) -> Expr:
     if isinstance(m, HadamardProduct):
         return hadamard(*(turned(t) for t in m.args))
     return transpose(m)
+
+
+def scalar_terms(e: Expr) -> list[Expr]:
+    """The terms of a scalar sum: symbols and products before numbers unless the rest is negative."""
+    terms = list(e.args)
+    numbers = [t for t in terms if t.is_Number]
+    others = [t for t in terms if not t.is_Number]
+    others.sort(key=lambda t: bool(t.could_extract_minus_sign()))
+    if numbers and all(t.could_extract_minus_sign() for t in others):
+        return numbers + others
+    if numbers and not others[0].is_Symbol:
+        return numbers + others
+    return others + numbers
 
 
 def leading_first(terms: list[tuple[bool, T]]) -> list[tuple[bool, T]]:

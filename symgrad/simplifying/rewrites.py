@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sympy import Abs, Add, Dummy, Expr, Mul, Pow, S, Symbol, Wild, cancel, exp, factor_terms, sign
+from sympy import Abs, Add, Dummy, Expr, Mul, Pow, Product, S, Symbol, Wild, cancel, exp, factor_terms, sign
 from sympy.core.parameters import distribute
 from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
@@ -26,6 +26,7 @@ from symgrad.expr import (
     Elementwise,
     EntrySum,
     MatrixSum,
+    OrderedProduct,
     add,
     apply,
     as_scalar,
@@ -281,6 +282,20 @@ def _diagonal_times(d: Expr, t: Expr) -> Expr:
     if _starts_with_ones(t):
         return matmul(c, d.args[0], *factors[1:])
     return matmul(d, t)
+
+
+@rewrite("empty product", OrderedProduct, Product)
+def empty_product(node: Expr, known: Properties) -> Expr | None:
+    """A product over no layers is the identity, one over one layer its only factor."""
+    if isinstance(node, Product):
+        k, lower, upper = node.limits[0]
+        body = node.function
+    else:
+        k, (lower, upper), body = node.index, node.bounds, node.body
+    length = (upper - lower).expand() + 1
+    if length.is_zero:
+        return S.One if isinstance(node, Product) else eye(node.shape[0])
+    return body.xreplace({k: lower}) if length == 1 else None
 
 
 @rewrite("sum of equal terms", MatrixSum)
