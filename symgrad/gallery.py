@@ -1,0 +1,128 @@
+"""The gallery: every file of output/, made anew. Read as diffs, it shows what a change does to results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from symgrad.api import derive
+from symgrad.reading import read_model
+
+__all__ = ["QUESTIONS", "make_gallery", "stale"]
+
+QUESTIONS: dict[str, tuple[str, str, str]] = {
+    "least_squares": (
+        """
+        X : n d
+        w : d
+        y : n
+        loss = norm(X @ w - y)**2 / n
+        """,
+        "loss",
+        "w",
+    ),
+    "logistic_regression": (
+        """
+        X : n d
+        w : d
+        y : n binary
+        p = sigmoid(X @ w)
+        loss = -sum(y * log(p) + (1 - y) * log(1 - p)) / n
+        """,
+        "loss",
+        "w",
+    ),
+    "two_layer_network": (
+        """
+        W1 : h d
+        b1 : h
+        W2 : k h
+        b2 : k
+        x : d
+        y : k
+        z1 = W1 @ x + b1
+        a1 = sigmoid(z1)
+        z2 = W2 @ a1 + b2
+        loss = norm(z2 - y)**2 / 2
+        """,
+        "loss",
+        "W1",
+    ),
+    "softmax_cross_entropy": (
+        """
+        W : k d
+        b : k
+        x : d
+        y : k onehot
+        z = W @ x + b
+        p = softmax(z)
+        loss = -sum(y * log(p))
+        """,
+        "loss",
+        "W",
+    ),
+    "deep_linear_chain": (
+        """
+        W : n n
+        x : n
+        y : n
+        a[0] = x
+        for l in 1..L:
+            a[l] = W[l] @ a[l-1]
+        loss = norm(a[L] - y)**2 / 2
+        """,
+        "loss",
+        "W[l]",
+    ),
+    "deep_chain_with_activation": (
+        """
+        W : n n
+        b : n
+        x : n
+        y : n
+        phi : function
+        a[0] = x
+        for l in 1..L:
+            z[l] = W[l] @ a[l-1] + b[l]
+            a[l] = phi(z[l])
+        loss = norm(a[L] - y)**2 / 2
+        """,
+        "loss",
+        "W[l]",
+    ),
+}
+"""The single derivations: the model, of what, by what."""
+
+
+def make_gallery() -> Iterator[tuple[str, str]]:
+    """The files of the gallery, name and text."""
+    from inspect import cleandoc
+
+    from symgrad.catalogue import catalogue_markdown
+    from symgrad.rendering.derivation import render, to_json
+    from symgrad.rendering.handout import build, load_recipe
+
+    for name, (text, of, wrt) in QUESTIONS.items():
+        derivation = derive(read_model(cleandoc(text)), wrt, of=of)
+        yield f"{name}.md", render(derivation, "md")
+        yield f"{name}.tex", render(derivation, "tex")
+        data = {k: v for k, v in to_json(derivation).items() if k != "seconds"}
+        yield f"{name}.json", json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+    yield "rules.md", catalogue_markdown()
+    for name, text in build(load_recipe("gradients"), ["en", "zh"], ["md", "tex"]).items():
+        yield f"gradients/{name}", text
+
+
+def stale(files: Mapping[str, str], folder: Path) -> list[str]:
+    """The files that are missing, different, or no longer made."""
+    outdated = []
+    for name, text in files.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            outdated.append(name)
+    made = {folder / name for name in files}
+    outdated += [
+        str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file() and p not in made
+    ]
+    return outdated
