@@ -158,9 +158,9 @@ def handout(recipe: str, output: str | None, lang: str, formats: str) -> None:
 
     languages = [w.strip() for w in lang.split(",") if w.strip()]
     wanted = [_known_format(w.strip(), ("md", "tex")) for w in formats.split(",") if w.strip()]
-    loaded = load_recipe(recipe)
     folder = Path(output) if output else Path("output") / Path(recipe).stem
     _check_folder(folder)
+    loaded = load_recipe(recipe)
     files = build(loaded, languages, wanted)
     write_files(files, folder)
     for name in files:

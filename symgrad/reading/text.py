@@ -53,7 +53,7 @@ _NAMES_OF_TOKENS = {
 }
 _INSTEAD = {
     "^": "a power is written **",
-    "'": "a transpose is written .T",
+    "'": "there are no strings in the language; a transpose is written .T",
     "⊤": "a transpose is written .T",
     "·": "a matrix product is written @, a product of scalars or of entries *",
     "×": "a matrix product is written @, a product of scalars or of entries *",
