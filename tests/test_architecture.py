@@ -37,14 +37,18 @@ def imports(path: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("symgrad"):
-            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "symgrad" else [node.module]
+            names = (
+                [f"{node.module}.{a.name}" for a in node.names] if node.module == "symgrad" else [node.module]
+            )
             found += names
         elif isinstance(node, ast.Import):
             found += [a.name for a in node.names if a.name.startswith("symgrad")]
     return found
 
 
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py" and p != PACKAGE / "__main__.py")
+FILES = sorted(
+    p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py" and p != PACKAGE / "__main__.py"
+)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -1,0 +1,44 @@
+"""The gallery: complete, up to date, the same bytes each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from symgrad.cli import run
+from symgrad.gallery import QUESTIONS, make_gallery, stale
+
+OUTPUT = Path(__file__).parents[1] / "output"
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    return dict(make_gallery())
+
+
+def test_the_gallery_is_up_to_date(made: dict[str, str]) -> None:
+    assert stale(made, OUTPUT) == []
+
+
+def test_the_gallery_has_what_it_should(made: dict[str, str]) -> None:
+    for name in QUESTIONS:
+        assert {f"{name}.md", f"{name}.tex", f"{name}.json"} <= set(made)
+    assert {n.rsplit(".", 1)[1] for n in made if n.startswith("gradients/")} >= {"md", "tex"}
+    assert "rules.md" in made
+    assert not any("/work/" in text or "seconds" in text for text in made.values())
+
+
+def test_making_it_twice_gives_the_same_bytes(made: dict[str, str]) -> None:
+    assert dict(make_gallery()) == made
+
+
+def test_check_says_what_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["gallery", "-o", str(tmp_path)]) == 0
+    assert run(["gallery", "--check", "-o", str(tmp_path)]) == 0
+    (tmp_path / "rules.md").write_text("mine\n")
+    (tmp_path / "extra.md").write_text("old\n")
+    assert run(["gallery", "--check", "-o", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "rules.md" in out
+    assert "extra.md" in out
