@@ -6,7 +6,7 @@ the function itself. A step whose sides differ is a fault of ours: nothing is re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -14,7 +14,7 @@ from typing import Protocol
 from sympy import Expr, Indexed, Integer, Product, Sum, Symbol
 
 from symgrad.checking.normal_form import Prover
-from symgrad.checking.numeric import check_equation, check_gradient, check_structured
+from symgrad.checking.numeric import Points, check_equation, check_gradient, check_structured
 from symgrad.deriving.depth import INSTANCES
 from symgrad.deriving.steps import Evidence, Step, weakest
 from symgrad.errors import CheckError
@@ -70,42 +70,36 @@ class Question(Protocol):
 PROOF = "equal normal forms"
 
 
-@dataclass
 class _Checker:
-    """Checks equations over one model, by proof and then in numbers."""
+    """Checks the equations of a derivation, by proof and then in numbers, at points that they share."""
 
-    model: Model
-
-    def __post_init__(self) -> None:
-        self.prover = Prover(self.model)
+    def __init__(self, model: Model, equations: Iterable[tuple[Expr, ...]]) -> None:
+        self.model = model
+        self.prover = Prover(model)
+        self._at: dict[Symbol, Integer] = {}
+        self._loop = next((item for item in model.items if isinstance(item, Loop)), None)
+        expressions = [e for equation in equations for e in equation if not _is_differential(e)]
+        if self._loop is not None:
+            self._at = _a_middle_layer(self._loop, expressions)
+            model = model.unrolled({s: int(n) for s, n in self._at.items() if s != self._loop.index})
+        self._numeric_model = model
+        self._points = Points(model, [self._concrete(e) for e in expressions])
 
     def equation(self, equation: tuple[Expr, ...], given: Mapping[Expr, Expr]) -> Evidence:
-        """The evidence for a chain of equal expressions; raises CheckError if two of them differ."""
-        decided = [self._link(a, b, given) for a, b in pairwise(equation)]
-        if all(decided):
+        """The evidence for a chain of equal expressions; raises CheckError if two of them differ.
+
+        In a loop of symbolic length, an equation at a general layer is compared at a middle layer of a short loop;
+        of a differential, the sides that are worked out are compared for all increments.
+        """
+        if all(self._link(a, b, given) for a, b in pairwise(equation)):
             return Evidence("proved", PROOF)
-        if any(isinstance(n, Differential | ScalarDifferential) for e in equation for n in walk(e)):
-            return self._with_increments(equation)
-        if self.model.has_loops:
-            return self._at_a_layer(equation)
-        return check_equation(self.model, equation)
+        sides = [self._concrete(e) for e in equation if not _is_differential(e)]
+        if len(sides) < 2:
+            return Evidence("none", "a differential")
+        return check_equation(self._numeric_model, sides, points=self._points)
 
-    def _with_increments(self, equation: tuple[Expr, ...]) -> Evidence:
-        """Differentials: the sides that are worked out are compared for all increments."""
-        rest = [e for e in equation if not isinstance(e, Differential | ScalarDifferential)]
-        return check_equation(self.model, rest) if len(rest) > 1 else Evidence("none", "a differential")
-
-    def _at_a_layer(self, equation: tuple[Expr, ...]) -> Evidence:
-        """An equation at a general layer, compared at a middle layer of a short loop."""
-        loop = next(item for item in self.model.items if isinstance(item, Loop))
-        at: dict[Symbol, Integer] = {s: Integer(3) for s in loop.upper.free_symbols}
-        at[loop.index] = Integer(2)
-        for e in equation:
-            for s in e.free_symbols:
-                if s.is_integer and str(s).endswith("_"):
-                    at[s] = Integer(2)
-        model = self.model.unrolled({s: int(n) for s, n in at.items() if s != loop.index})
-        return check_equation(model, tuple(written_out(_apart(e, loop.index).xreplace(at)) for e in equation))
+    def _concrete(self, e: Expr) -> Expr:
+        return e if self._loop is None else written_out(_apart(e, self._loop.index).xreplace(self._at))
 
     def _link(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
         if a == b:
@@ -123,6 +117,19 @@ class _Checker:
                 return self.prover.gradient_equals(f, v, b) is True
             return False
         return self.prover.equal(a, b, given=dict(given)) is True
+
+
+def _is_differential(e: Expr) -> bool:
+    return any(isinstance(n, Differential | ScalarDifferential) for n in walk(e))
+
+
+def _a_middle_layer(loop: Loop, expressions: Iterable[Expr]) -> dict[Symbol, Integer]:
+    """Three layers, the second of them as the general one; counters of an induction are two."""
+    at: dict[Symbol, Integer] = {s: Integer(3) for s in loop.upper.free_symbols}
+    at[loop.index] = Integer(2)
+    for e in expressions:
+        at |= {s: Integer(2) for s in e.free_symbols if s.is_integer and str(s).endswith("_")}
+    return at
 
 
 def _apart(e: Expr, index: Symbol) -> Expr:
@@ -149,7 +156,7 @@ def check_steps(question: Question, steps: tuple[Step, ...]) -> tuple[Step, ...]
 
     Raises   CheckError if a step is wrong
     """
-    checker = _Checker(question.model)
+    checker = _Checker(question.model, [s.equation for s in steps])
     known: dict[int, Step] = {s.number: s for s in steps}
     checked: list[Step] = []
     for step in steps:
@@ -254,7 +261,7 @@ def _check_instances(question: Question, answer: Expr) -> Evidence:
         model = question.model.unrolled(lengths)
         one = _Instance(model, question.of, question.wrt.xreplace(at))
         value = written_out(answer.xreplace(at))
-        numbers = check_gradient(model, one.of, one.wrt, value, count=1)
+        numbers = check_gradient(model, one.of, one.wrt, value, count=1, sets=1)
         if numbers.level == "none":
             return numbers
         tested += numbers.points

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,13 @@ from symgrad.expr import (
     EntryMax,
     EntrySum,
     Flip,
+    Gradient,
+    Jacobian,
     LogDet,
     LogSoftmax,
     LogSumExp,
     Norm,
+    ScalarGradient,
     Softmax,
     Vec,
     is_leaf,
@@ -69,8 +73,17 @@ def concrete(e: Expr, sizes: Mapping[Symbol, int]) -> Expr:
     return written_out(e.xreplace({s: sympy.Integer(n) for s, n in sizes.items()}))
 
 
+@dataclass(frozen=True)
+class _Program:
+    """An expression as a list of instructions over numbered slots."""
+
+    leaves: tuple[tuple[int, Expr], ...]
+    instructions: tuple[tuple[int, Expr, Callable[..., Any], tuple[int, ...]], ...]
+    size: int
+
+
 class Evaluator:
-    """Evaluates concrete expressions; the order of evaluation is worked out once an expression.
+    """Evaluates concrete expressions; each is compiled once to a list of instructions.
 
     >>> from symgrad.expr import matmul, transpose, vector
     >>> x = vector("x", 3)
@@ -79,24 +92,43 @@ class Evaluator:
     """
 
     def __init__(self) -> None:
-        self._orders: dict[Expr, list[Expr]] = {}
+        self._programs: dict[Expr, _Program] = {}
 
     def __call__(self, e: Expr, values: Mapping[Expr, Number]) -> Number:
         """The value; matrices are 2-D arrays, columns n x 1.
 
         Raises   UnsupportedError for a node without a value, e.g. a name that has none
         """
-        order = self._orders.get(e)
-        if order is None:
-            order = self._orders[e] = _order(e)
-        known: dict[Expr, Any] = {}
-        for node in order:
-            if node in values:
-                known[node] = values[node]
-            else:
-                known[node] = _compute(node, known)
-        result: Number = known[e]
+        program = self._programs.get(e)
+        if program is None:
+            program = self._programs[e] = _compile(e)
+        slots: list[Any] = [None] * program.size
+        for slot, leaf in program.leaves:
+            if leaf not in values:
+                raise UnsupportedError(f"{leaf} has no value")
+            slots[slot] = values[leaf]
+        for slot, node, method, inputs in program.instructions:
+            slots[slot] = method(node, *(slots[i] for i in inputs))
+        result: Number = slots[-1]
         return result
+
+
+_GIVEN = (Gradient, ScalarGradient, Jacobian)
+
+
+def _compile(e: Expr) -> _Program:
+    """Leaves and unevaluated derivatives get their values from outside, everything else is computed."""
+    order = _order(e)
+    slot_of = {node: i for i, node in enumerate(order)}
+    leaves: list[tuple[int, Expr]] = []
+    instructions: list[tuple[int, Expr, Callable[..., Any], tuple[int, ...]]] = []
+    for i, node in enumerate(order):
+        if is_leaf(node) or isinstance(node, _GIVEN):
+            leaves.append((i, node))
+        else:
+            inputs = tuple(slot_of[a] for a in node.args if a in slot_of)
+            instructions.append((i, node, _method(node), inputs))
+    return _Program(tuple(leaves), tuple(instructions), len(order))
 
 
 def _order(e: Expr) -> list[Expr]:
@@ -111,24 +143,26 @@ def _order(e: Expr) -> list[Expr]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            if not is_leaf(node) and not isinstance(node, OneMatrix | ZeroMatrix | Identity):
+            if not is_leaf(node) and not isinstance(node, (OneMatrix, ZeroMatrix, Identity, *_GIVEN)):
                 stack.extend((a, False) for a in reversed(node.args) if not isinstance(a, Str))
     return order
 
 
-def _compute(node: Any, known: Mapping[Expr, Any]) -> Any:
+def _method(node: Any) -> Callable[..., Any]:
+    """How a node is computed from its arguments."""
     if node.is_Number or isinstance(node, sympy.NumberSymbol):
-        return float(node)
+        value = float(node)
+        return lambda *_: value
     method = _METHODS.get(type(node))
     if method is not None:
-        return method(node, *(known[a] for a in node.args if a in known))
+        return method
     name = function_name(node)
     if name is not None:
-        return float(_function(name, *(known[a] for a in node.args)))
+        return lambda _, *args: float(_function(name, *args))
     general = next((m for cls, m in _METHODS.items() if isinstance(node, cls)), None)
-    if general is not None:
-        return general(node, *(known[a] for a in node.args if a in known))
-    raise UnsupportedError(f"{type(node).__name__} has no value: {node}")
+    if general is None:
+        raise UnsupportedError(f"{type(node).__name__} has no value: {node}")
+    return general
 
 
 # --- functions -----------------------------------------------------------------------------------------
@@ -149,7 +183,7 @@ def _stand_in(name: str, order: int, t: Any) -> Any:
     """
     a = 0.7 + 0.1 * (sum(map(ord, name)) % 7)
     wave = a**order * np.sin(a * np.asarray(t) + order * math.pi / 2)
-    line = [np.asarray(t) / 2, 0.5]
+    line: list[Any] = [np.asarray(t) / 2, 0.5]
     return wave + (line[order] if order < 2 else 0.0)
 
 

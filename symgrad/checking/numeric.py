@@ -5,8 +5,10 @@ Differences share no code with the rules. Agreement is never called a proof; dis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count as counting
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,12 +36,12 @@ from symgrad.expr import (
     walk,
 )
 
-__all__ = ["Disagreement", "Point", "check_equation", "check_gradient", "check_structured", "points"]
+__all__ = ["Disagreement", "Point", "Points", "check_equation", "check_gradient", "check_structured"]
 
 Array = NDArray[np.float64]
 
 TOLERANCE = 1e-6
-_STEPS = (1e-2, 1e-3, 1e-4)
+_STEPS = (2e-3, 1e-2, 2e-4)
 _NESTED_STEPS = (3e-2, 1e-2)
 _TRIES = 6
 _CHOICES = 8
@@ -133,7 +135,7 @@ class Point:
                 doubt = float("inf")
             if best is None or doubt < least:
                 best, least = value, doubt
-            if least < 1e-9:
+            if least < 1e-8:
                 break
         self.uncertainty = max(self.uncertainty, least)
         assert best is not None  # noqa: S101 - there is at least one step size
@@ -163,23 +165,42 @@ def _unevaluated(e: Expr) -> list[Expr]:
     return found
 
 
-def points(
-    model: Model, expressions: Sequence[Expr], which: int, *, count: int = 3, seed: int = 0
-) -> Iterable[tuple[Point, tuple[Expr, ...]]]:
-    """Random points of a model with one choice of sizes, and the expressions with these sizes put in."""
-    symbols, numbers = _sizes(model, expressions)
-    sizes = choose_sizes(symbols, which, numbers)
-    definitions = [
-        Definition(concrete(d.symbol, sizes), concrete(d.value, sizes)) for d in model.definitions()
-    ]
-    concrete_expressions = tuple(concrete(e, sizes) for e in expressions)
-    defined = {d.symbol for d in definitions}
-    inputs = _inputs((*(d.value for d in definitions), *concrete_expressions), defined)
-    evaluator = Evaluator()
-    for k in range(count):
-        rng = np.random.default_rng((seed, which, k))
-        values = {leaf: sample(leaf, model.assumptions, rng) for leaf in inputs}
-        yield Point(definitions, values, sizes, evaluator), concrete_expressions
+class Points:
+    """Random points of a model, for all expressions that are to be compared there; made when they are asked for.
+
+    Values and differences that one equation needed are there for the next one.
+    """
+
+    def __init__(self, model: Model, expressions: Sequence[Expr], seed: int = 0) -> None:
+        self.model, self.expressions, self.seed = model, tuple(expressions), seed
+        self.symbols, self._numbers = _sizes(model, expressions)
+        self._made: dict[int, list[Point]] = {}
+        self._plan: dict[int, tuple[dict[Symbol, int], list[Definition], list[Expr], Evaluator]] = {}
+
+    def __call__(self, which: int) -> Iterator[Point]:
+        """The points with one choice of sizes."""
+        made = self._made.setdefault(which, [])
+        for k in counting():
+            if k == len(made):
+                made.append(self._new(which, k))
+            yield made[k]
+
+    def _new(self, which: int, k: int) -> Point:
+        if which not in self._plan:
+            sizes = choose_sizes(self.symbols, which, self._numbers)
+            definitions = [
+                Definition(concrete(d.symbol, sizes), concrete(d.value, sizes))
+                for d in self.model.definitions()
+            ]
+            inputs = _inputs(
+                (*(d.value for d in definitions), *(concrete(e, sizes) for e in self.expressions)),
+                {d.symbol for d in definitions},
+            )
+            self._plan[which] = sizes, definitions, inputs, Evaluator()
+        sizes, definitions, inputs, evaluator = self._plan[which]
+        rng = np.random.default_rng((self.seed, which, k))
+        values = {leaf: sample(leaf, self.model.assumptions, rng) for leaf in inputs}
+        return Point(definitions, values, sizes, evaluator)
 
 
 def _inputs(expressions: Iterable[Expr], defined: set[Expr]) -> list[Expr]:
@@ -209,8 +230,15 @@ def _sizes(model: Model, expressions: Iterable[Expr]) -> tuple[set[Symbol], set[
     return symbols, numbers
 
 
-def check_equation(model: Model, expressions: Sequence[Expr], *, count: int = 3, seed: int = 0) -> Evidence:
-    """Whether all expressions have the same value at random points.
+def check_equation(
+    model: Model,
+    expressions: Sequence[Expr],
+    *,
+    count: int = 3,
+    seed: int = 0,
+    points: Points | None = None,
+) -> Evidence:
+    """Whether all expressions have the same value at random points; `points` may be shared by many equations.
 
     Returns  `agrees` with the sizes and the largest relative error, `none` where they have no value
     Raises   CheckError with the point where two of them differ
@@ -220,11 +248,11 @@ def check_equation(model: Model, expressions: Sequence[Expr], *, count: int = 3,
         values = [point.at(e) for e in concrete_expressions]
         return [(values[0], v) for v in values[1:]]
 
-    return _check(model, expressions, compare, count, seed)
+    return _check(points or Points(model, expressions, seed), expressions, compare, count)
 
 
 def check_gradient(
-    model: Model, f: Expr, x: Expr, answer: Expr, *, count: int = 3, seed: int = 0
+    model: Model, f: Expr, x: Expr, answer: Expr, *, count: int = 3, sets: int = 2, seed: int = 0
 ) -> Evidence:
     """Whether `answer` is the gradient of the scalar f by x, along random directions of x.
 
@@ -247,7 +275,8 @@ def check_gradient(
             pairs.append((float(np.sum(value * direction)), point.slope(target, variable, direction)))
         return pairs
 
-    return _check(model, (answer, f, x), compare, count, seed)
+    expressions = (answer, f, x)
+    return _check(Points(model, expressions, seed), expressions, compare, count, sets)
 
 
 def check_structured(
@@ -276,23 +305,25 @@ def check_structured(
         tied = np.diag(np.diag(value)) if structure == "diagonal-entries" else value.T
         return [*pairs, (value, tied)]
 
-    return _check(model, (answer, f, x), compare, 3, seed)
+    expressions = (answer, f, x)
+    return _check(Points(model, expressions, seed), expressions, compare, 3)
 
 
 Compare = Callable[[Point, tuple[Expr, ...]], Iterable[tuple[Number, Number]]]
 
 
-def _check(model: Model, expressions: Sequence[Expr], compare: Compare, count: int, seed: int) -> Evidence:
-    """Compare at `count` points of each of two choices of sizes; choices and points outside the domain are passed by."""
+def _check(
+    points: Points, expressions: Sequence[Expr], compare: Compare, wanted: int, sets: int = 2
+) -> Evidence:
+    """Compare at `wanted` points of each of `sets` choices of sizes; what is outside the domain is passed by."""
     worst, tested = 0.0, 0
     used: list[dict[str, int]] = []
     reason = "no point of the domain was found"
-    has_sizes = bool(_sizes(model, expressions)[0])
-    for which in range(_CHOICES if has_sizes else 1):
+    for which in range(_CHOICES if points.symbols else 1):
         here = 0
-        for point, concrete_expressions in points(model, expressions, which, count=count + _TRIES, seed=seed):
+        for point in islice(points(which), wanted + _TRIES):
             try:
-                error = _largest_error(point, concrete_expressions, compare)
+                error = _largest_error(point, tuple(concrete(e, point.sizes) for e in expressions), compare)
             except UnsupportedError as refused:
                 return Evidence("none", refused.message)
             except (np.linalg.LinAlgError, ValueError, OverflowError) as refused:
@@ -301,12 +332,12 @@ def _check(model: Model, expressions: Sequence[Expr], compare: Compare, count: i
             if error is None:
                 continue  # outside the domain: draw again
             worst, here = max(worst, error), here + 1
-            if here == count:
+            if here == wanted:
                 break
         if here:
             tested += here
             used.append({str(s): n for s, n in point.sizes.items()})
-        if len(used) == 2 or (used and not has_sizes):
+        if len(used) == sets or (used and not points.symbols):
             break
     if tested == 0:
         return Evidence("none", reason)
