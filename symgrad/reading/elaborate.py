@@ -101,6 +101,7 @@ class Elaborator:
     sizes: set[str] = field(default_factory=set)
     indices: dict[str, Symbol] = field(default_factory=dict)
     defined: dict[str, int] = field(default_factory=dict)
+    later: set[str] = field(default_factory=set)
     missing: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -216,7 +217,7 @@ class Elaborator:
             return self._size_symbol(name)
         if name == "pi":
             return sympy.pi
-        if name in self.defined:
+        if name in self.defined or name in self.later:
             self.fail(NameUnknownError, f"{name} is used before it is defined", tree)
         if name in self.guessed:
             return self.declare(name, self.guessed[name])
@@ -242,6 +243,8 @@ class Elaborator:
     def model(self, parts: list[Statement | Header]) -> Model:
         """The model of a list of statements."""
         self._find_families(parts)
+        trees = [p.tree.children[0] for p in parts if isinstance(p, Statement) and p.tree is not None]
+        self.later = {str(t.children[0]) for t in trees} - self.family_names
         items: list[Definition | Loop] = []
         i = 0
         while i < len(parts):
@@ -249,7 +252,7 @@ class Elaborator:
             if isinstance(part, Header):
                 body = []
                 i += 1
-                while i < len(parts) and isinstance(parts[i], Statement) and parts[i].indent > part.indent:
+                while i < len(parts) and parts[i].indent > part.indent:
                     body.append(parts[i])
                     i += 1
                 items.append(self._loop(part, body))
@@ -304,7 +307,8 @@ class Elaborator:
             name = str(tree.children[0])
             if name in self.indices and name not in self.shapes:
                 return self.indices[name]
-            if name in self.symbols and not is_scalar(self.symbols[name]):
+            is_array = bool(self.shapes.get(name)) or not is_scalar(self.symbols.get(name, S.One))
+            if is_array:
                 self.fail(ShapeError, f"the bound {name} is not a number of layers", tree)
             self.sizes.add(name)
             self.symbols.setdefault(name, size(name))
@@ -344,6 +348,7 @@ class Elaborator:
         symbol = self._symbol_like(name, value)
         self.symbols[name] = symbol
         self.defined[name] = part.line
+        self.later.discard(name)
         return Definition(symbol, value.expr, part.line)
 
     def _agrees(self, name: str, value: Value, tree: Any) -> None:
