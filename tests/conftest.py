@@ -76,3 +76,26 @@ def _prose(line: str, fault: Callable[[str], None]) -> None:
 def _markdown_problems() -> Callable[[str], list[str]]:
     """The lint of portable Markdown."""
     return markdown_problems
+
+
+@pytest.fixture(scope="session")
+def katex() -> Callable[[str], str]:
+    """KaTeX as a browser runs it, without mercy: raises for a formula that it cannot typeset."""
+    import json
+    from pathlib import Path
+
+    import quickjs
+
+    context = quickjs.Context()
+    context.eval((Path(__file__).parent / "katex" / "katex.min.js").read_text(encoding="utf-8"))
+    # The result goes through JSON: the library cannot hand over every kind of JavaScript string.
+    typeset = context.eval(
+        "(function(tex){return JSON.stringify(katex.renderToString(tex,"
+        "{displayMode:true,throwOnError:true,strict:function(c){return c==='unicodeTextInMathMode'?'ignore':'error'}}))})"
+    )
+
+    def render(tex: str) -> str:
+        html: str = json.loads(typeset(tex))
+        return html
+
+    return render

@@ -226,6 +226,10 @@ def as_scalar(m: Expr) -> Expr:
         return scale(factor, add(*(as_scalar(t) for t in rest.args)))
     if isinstance(rest, Transpose):
         rest = rest.arg
+    if isinstance(rest, MatMul):
+        for i in range(1, len(rest.args)):
+            if rest.args[i].shape[0] == 1:  # x^T y u^T v is the product of two scalars
+                return _scalar_product((factor, matmul(*rest.args[:i]), matmul(*rest.args[i:])))
     return _scalar_product((factor, nodes.AsScalar(rest)))
 
 
