@@ -49,6 +49,7 @@ from symgrad.expr import (
     is_matrix,
     is_scalar,
     matmul,
+    scale,
     split_scale,
 )
 from symgrad.expr.entrywise import function_name
@@ -194,13 +195,19 @@ def _matrix_part(m: Expr) -> _Text:
 
 def _chain(factors: list[Expr]) -> _Text:
     """A product of matrices whose first factor is no row."""
-    for i in range(1, len(factors)):
-        if factors[i].shape[0] == 1:  # a column times a row, and what follows it
-            left, right = matmul(*factors[:i]), turned(factors[i])
-            table = f"outer({_print(left)[0]}, {_print(right)[0]})"
-            if i == len(factors) - 1:
-                return table, _ATOM
-            return " @ ".join([table, *(_factor(f) for f in factors[i + 1 :])]), _PRODUCT
+    cuts = [i for i in range(1, len(factors)) if factors[i].shape[0] == 1]
+    if cuts:
+        ends = [*cuts, len(factors)]
+        column, *parts = [matmul(*factors[a:b]) for a, b in zip([0, *cuts], ends, strict=True)]
+        scalars = [p for p in parts if is_scalar(p)]  # rows that meet a column again: x (y^T u) v^T
+        if scalars:
+            rest = [p for p in parts if is_matrix(p)]
+            return _scaled(scale(matmul(*scalars), matmul(column, *rest)))
+        table = f"outer({_print(column)[0]}, {_print(turned(factors[cuts[0]]))[0]})"
+        after = factors[cuts[0] + 1 :]
+        if not after:
+            return table, _ATOM
+        return " @ ".join([table, *(_factor(f) for f in after)]), _PRODUCT
     last = factors[-1]
     if isinstance(last, OneMatrix) and last.shape[1] == 1 and len(factors) > 1:
         inner = matmul(*factors[:-1])
