@@ -70,7 +70,9 @@ def concrete(e: Expr, sizes: Mapping[Symbol, int]) -> Expr:
     >>> concrete(matrix("A", "m", "n"), {size("m"): 3, size("n"): 4}).shape
     (3, 4)
     """
-    return written_out(e.xreplace({s: sympy.Integer(n) for s, n in sizes.items()}))
+    free = e.free_symbols  # an index that a sum in this expression binds may be free in another one
+    values = {s: sympy.Integer(n) for s, n in sizes.items() if s.is_positive or s in free}
+    return written_out(e.xreplace(values))
 
 
 @dataclass(frozen=True)

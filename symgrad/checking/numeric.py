@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sympy import Expr, Symbol
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.evaluate import Evaluator, Number, concrete
 from symgrad.checking.sampling import choose_sizes, sample
@@ -92,6 +93,11 @@ class Point:
 
     def derivative(self, f: Expr, x: Expr) -> Number:
         """df/dx in the shape of x for a scalar f, else J[i, j] = d f_i / d x_j, by central differences."""
+        if isinstance(x, MatrixElement):
+            parent, i, j = x.args
+            direction = np.zeros(tuple(int(s) for s in parent.shape))
+            direction[int(i), int(j)] = 1.0
+            return self.slope(f, parent, direction)
         f, x, point = self._as_leaf(f, x)
         start = point.at(x)
         flat = np.array(start, dtype=float).reshape(-1, order="F")
@@ -174,6 +180,8 @@ class Points:
     def __init__(self, model: Model, expressions: Sequence[Expr], seed: int = 0) -> None:
         self.model, self.expressions, self.seed = model, tuple(expressions), seed
         self.symbols, self._numbers = _sizes(model, expressions)
+        free = {s for e in expressions for s in e.free_symbols if _is_index(s)}
+        self._indices = sorted(free - self.symbols, key=str)
         self._made: dict[int, list[Point]] = {}
         self._plan: dict[int, tuple[dict[Symbol, int], list[Definition], list[Expr], Evaluator]] = {}
 
@@ -188,6 +196,8 @@ class Points:
     def _new(self, which: int, k: int) -> Point:
         if which not in self._plan:
             sizes = choose_sizes(self.symbols, which, self._numbers)
+            room = min([3, *self._numbers])
+            sizes |= {s: (place + which) % room for place, s in enumerate(self._indices)}
             definitions = [
                 Definition(concrete(d.symbol, sizes), concrete(d.value, sizes))
                 for d in self.model.definitions()
@@ -201,6 +211,11 @@ class Points:
         rng = np.random.default_rng((self.seed, which, k))
         values = {leaf: sample(leaf, self.model.assumptions, rng) for leaf in inputs}
         return Point(definitions, values, sizes, evaluator)
+
+
+def _is_index(s: Expr) -> bool:
+    """Whether a symbol is an index, which may be zero, and not a size."""
+    return bool(isinstance(s, Symbol) and s.is_integer and s.is_nonnegative and not s.is_positive)
 
 
 def _inputs(expressions: Iterable[Expr], defined: set[Expr]) -> list[Expr]:
@@ -336,7 +351,7 @@ def _check(
                 break
         if here:
             tested += here
-            used.append({str(s): n for s, n in point.sizes.items()})
+            used.append({str(s): n for s, n in point.sizes.items() if s in points.symbols})
         if len(used) == sets or (used and not points.symbols):
             break
     if tested == 0:

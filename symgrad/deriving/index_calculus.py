@@ -182,9 +182,7 @@ def _diagonal_matrix_entry(e: Expr, i: Expr, j: Expr, ix: Indices) -> Expr:
 def _correlation_entry(e: Expr, i: Expr, j: Expr, ix: Indices) -> Expr:
     x, w = e.args
     a, b = ix.of(w.shape, "abkl")
-    return total(
-        _times(_entry(x, i + a, j + b, ix), _entry(w, a, b, ix)), (a, w.shape[0]), (b, w.shape[1])
-    )
+    return total(_times(_entry(x, i + a, j + b, ix), _entry(w, a, b, ix)), (a, w.shape[0]), (b, w.shape[1]))
 
 
 _ENTRIES: dict[type, Callable[[Expr, Expr, Expr, Indices], Expr]] = {

@@ -281,12 +281,10 @@ def written_out(e: Expr) -> Expr:
                 else:
                     replace[node] = build.eye(node.shape[0])
         elif isinstance(node, sympy.Sum | sympy.Product) and node not in replace:
-            bounds = node.limits[0][1:]
-            if len(node.limits) == 1 and all(b.is_Integer for b in bounds):
-                k, lower, upper = node.limits[0]
-                members = [
-                    written_out(node.function.xreplace({k: i})) for i in range(int(lower), int(upper) + 1)
-                ]
+            k, lower, upper = node.limits[-1]
+            if lower.is_Integer and upper.is_Integer:
+                body = node.function if len(node.limits) == 1 else node.func(node.function, *node.limits[:-1])
+                members = [written_out(body.xreplace({k: i})) for i in range(int(lower), int(upper) + 1)]
                 replace[node] = (sympy.Add if isinstance(node, sympy.Sum) else sympy.Mul)(*members)
     return substitute(e, replace) if replace else e
 
