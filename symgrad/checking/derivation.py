@@ -14,7 +14,13 @@ from typing import Protocol
 from sympy import Expr, Indexed, Integer, Product, Sum, Symbol
 
 from symgrad.checking.normal_form import Prover
-from symgrad.checking.numeric import Points, check_equation, check_gradient, check_structured
+from symgrad.checking.numeric import (
+    Points,
+    check_differential,
+    check_equation,
+    check_gradient,
+    check_structured,
+)
 from symgrad.deriving.depth import INSTANCES
 from symgrad.deriving.steps import Evidence, Step, weakest
 from symgrad.errors import CheckError
@@ -192,7 +198,7 @@ def _compare(model: Model, question: Question, answer: Expr) -> Evidence:
     if isinstance(question.left, Gradient | ScalarGradient):
         return check_gradient(model, question.of, question.wrt, answer)
     if isinstance(question.left, Differential | ScalarDifferential):
-        return Evidence("none", "a differential is compared through its proof")
+        return check_differential(model, question.of, question.wrt, differential(question.wrt), answer)
     return check_equation(model, (question.left, answer))
 
 

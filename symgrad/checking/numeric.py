@@ -37,7 +37,15 @@ from symgrad.expr import (
     walk,
 )
 
-__all__ = ["Disagreement", "Point", "Points", "check_equation", "check_gradient", "check_structured"]
+__all__ = [
+    "Disagreement",
+    "Point",
+    "Points",
+    "check_differential",
+    "check_equation",
+    "check_gradient",
+    "check_structured",
+]
 
 Array = NDArray[np.float64]
 
@@ -292,6 +300,20 @@ def check_gradient(
 
     expressions = (answer, f, x)
     return _check(Points(model, expressions, seed), expressions, compare, count, sets)
+
+
+def check_differential(model: Model, f: Expr, x: Expr, dx: Expr, answer: Expr, *, seed: int = 0) -> Evidence:
+    """Whether `answer` is the differential of f: the slope of f along every increment dx of x.
+
+    Raises   CheckError with the point where they differ
+    """
+
+    def compare(point: Point, concrete_expressions: tuple[Expr, ...]) -> Iterable[tuple[Number, Number]]:
+        value, target, variable, increment = concrete_expressions
+        return [(point.at(value), point.slope(target, variable, point.at(increment)))]
+
+    expressions = (answer, f, x, dx)
+    return _check(Points(model, expressions, seed), expressions, compare, 3)
 
 
 def check_structured(
