@@ -307,7 +307,7 @@ class IndexForms:
                 if merged is not None:
                     flat, changed = merged, True
                     break
-        return flat or factors[:1]
+        return flat or ([Identity(factors[0].shape[0])] if factors else [])
 
     def _flat(self, f: Expr) -> list[Expr]:
         if isinstance(f, Transpose) and isinstance(f.arg, MatMul):

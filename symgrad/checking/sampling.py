@@ -27,7 +27,7 @@ def choose_sizes(symbols: Iterable[Symbol], which: int, taken: Iterable[int] = (
 
     `which` chooses the numbers and their order: some formulas need more rows than columns, others fewer.
 
-    >>> n, m = sympy.symbols("n m", integer=True, positive=True)
+    >>> n, m = Symbol("n", integer=True, positive=True), Symbol("m", integer=True, positive=True)
     >>> choose_sizes([n, m], 0), choose_sizes([n, m], 1)
     ({m: 4, n: 7}, {m: 8, n: 3})
     """

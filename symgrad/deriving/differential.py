@@ -91,7 +91,7 @@ def differential_of(e: Expr, increments: Mapping[Expr, Expr], name: Expr | None 
     >>> from symgrad.expr import matrix
     >>> X = matrix("X", "m", "n")
     >>> differential_of(matmul(transpose(X), X), {X: differential(X)})
-    dX.T*X + X.T*dX
+    X.T*dX + dX.T*X
     """
     changing = dependents(e, increments)
     if e not in changing:

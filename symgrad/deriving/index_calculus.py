@@ -148,7 +148,7 @@ def entry(e: Expr, i: Expr | int = 0, j: Expr | int = 0, indices: Indices | None
     >>> W, X = matrix("W", "m", "n"), matrix("X", "n", "b")
     >>> p, q = Indices().of((1 + W.shape[0], X.shape[1]), "pq")
     >>> entry(matmul(W, X), p, q)
-    Sum(W[p, i]*X[i, q], (i, 0, n - 1))
+    Sum(W[p, k]*X[k, q], (k, 0, n - 1))
     """
     i, j = sympy.sympify(i), sympy.sympify(j)
     return _entry(e, i, j, indices or Indices(names_in(e, i, j)))
@@ -233,8 +233,8 @@ def spelled(e: Expr, indices: Indices | None = None) -> Expr:
     """An index expression with softmax, log-sum-exp, norms and small matrix powers written out.
 
     >>> from symgrad.expr import vector
-    >>> spelled(softmax(vector("z", "n"))[Symbol("i"), 0])
-    exp(z[i, 0])/Sum(exp(z[j, 0]), (j, 0, n - 1))
+    >>> spelled(element(softmax(vector("z", "n")), Symbol("i")))
+    exp(z[i, 0])/Sum(exp(z[k, 0]), (k, 0, n - 1))
     """
     ix = indices or Indices(names_in(e))
     if isinstance(e, MatrixElement):
@@ -453,7 +453,7 @@ class Term:
     def times(self, other: Term) -> Term:
         """The product; where an index is bound in both it gets a new name in the other."""
         taken = self.names
-        over = []
+        over: list[tuple[Symbol, Expr]] = []
         factors = other.factors
         mine = {k.name for k, _ in self.over}
         for k, n in other.over:

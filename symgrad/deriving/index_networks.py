@@ -43,7 +43,7 @@ def to_matrix(e: Expr, free: tuple[Expr, Expr], shape: tuple[Expr, Expr]) -> Exp
     >>> W, G = matrix("W", "m", "n"), matrix("G", "m", "b")
     >>> p, q, i = (Symbol(c, integer=True, nonnegative=True) for c in "pqi")
     >>> to_matrix(Sum(W[i, p] * G[i, q], (i, 0, W.shape[0] - 1)), (p, q), (W.shape[1], G.shape[1]))
-    W.T*G
+    (G.T*W).T
     """
     sizes: Sizes = {k: n for k, n in zip(free, shape, strict=True) if not k.is_Number}
     parts = [_term(t, free, dict(sizes), shape) for t in terms_of(e)]

@@ -39,7 +39,7 @@ def lift(entry: Expr, atoms: Mapping[Expr, Expr], shape: tuple[Expr, Expr]) -> E
     >>> from symgrad.expr.build import vector
     >>> t, x = Symbol("t"), vector("x", "n")
     >>> lift(1 - t**2, {t: x}, x.shape)
-    OneMatrix(n, 1) + (-1)*x**2
+    -HadamardPower(x, 2) + 1
     """
     lifted = _lift(entry, atoms, shape)
     return lifted if is_matrix(lifted) else scale(lifted, ones(*shape))

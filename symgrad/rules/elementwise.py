@@ -39,7 +39,7 @@ def derivative(name: str, x: Expr, y: Expr, *parameters: Expr) -> Expr:
     >>> from symgrad.expr import vector
     >>> z, a = vector("z", "n"), vector("a", "n")
     >>> derivative("tanh", z, a)
-    OneMatrix(n, 1) + (-1)*a**2
+    -HadamardPower(a, 2) + 1
     """
     entry = _derivative(name, parameters)
     if is_scalar(x):
