@@ -814,7 +814,7 @@ class IndexForms:
                 if found is not None:
                     return found
         for k in t.bound:
-            if count.get(k) != 2 or len(at[k]) != 2:
+            if count.get(k) != 2 or at[k][0] == at[k][1]:  # twice in one factor is a trace
                 continue
             found = self._two(t, k, *at[k])
             if found is not None:
