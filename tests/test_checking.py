@@ -27,7 +27,10 @@ from symgrad.expr import (
 )
 from symgrad.reading import read_model, read_question
 
-SHAPES = "A: n n, B: n n, S: n n, Q: n n, X: m n, Y: m n, Z: m n, W: n k, x: n, y: n, u: m, p: n, t: n, P: m n, b: n, s:, c:, k2:"
+SHAPES = (
+    "A: n n, B: n n, S: n n, Q: n n, X: m n, Y: m n, Z: m n, W: n k, "
+    "x: n, y: n, u: m, p: n, t: n, P: m n, b: n, s:, c:, k2:"
+)
 ASSUME = "S: symmetric, Q: orthogonal, A: invertible, p: prob, t: binary, P: prob_rows, s: positive, k2: positive_integer"
 
 

@@ -464,7 +464,7 @@ class Term:
             over.append((k, n))
         inner = names_in(*factors) | {k.name for k, _ in over}
         left, own = self.factors, self.over
-        for k, n in self.over:
+        for k, _ in self.over:
             if k.name in inner and k.name in mine:
                 fresh = Indices(taken | inner | {x.name for x, _ in own}).fresh("klrstuv")
                 left = tuple(replace_index(f, k, fresh) for f in left)
