@@ -244,6 +244,22 @@ def test_a_shape_is_asked_for_where_several_readings_fit(text: str) -> None:
     assert "--shapes" in (caught.value.hint or "")
 
 
+def test_the_question_is_shown_where_a_shape_is_missing() -> None:
+    with pytest.raises(ShapeError) as caught:
+        read_question("norm(A @ q)", definitions=["z = x"], shapes="A: m n, x: n")
+    assert "norm(A @ q)\n" + " " * (len("  at     line 1, column 10: ") + 9) + "^" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"functions": ["f"]}, {"assume": "f: function"}, {"shapes": "x: n, f: function"}],
+    ids=lambda o: next(iter(o)),
+)
+def test_a_function_can_be_declared_beside_the_text(options: dict[str, object]) -> None:
+    _, value = read_question("f(x) @ x", **{"shapes": "x: n", **options})  # type: ignore[arg-type]
+    assert to_numpy(value) == "f(x) @ x"
+
+
 def test_sizes_follow_from_the_operators() -> None:
     _, e = read_question("det(X)", shapes="y: n")
     assert e.args[0].shape[0] == e.args[0].shape[1]

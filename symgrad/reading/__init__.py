@@ -136,6 +136,7 @@ def _declared(
         sizes |= shape_lists({name: list(dims)})
         if given:
             words[name] = words.get(name, frozenset()) | set(given)
+    smooth |= {name for name, dims in sizes.items() if dims == ("function",)}
     for name in smooth:
         sizes.pop(name, None)
     equal = tuple((str(a), str(b)) for a, b in _pairs(dims_equal))
@@ -209,10 +210,10 @@ def _ask(base: Elaborator, names: list[str], why: str) -> SymgradError:
 
 
 def _where(base: Elaborator, name: str) -> dict[str, Any]:
-    tree = base.missing.get(name)
-    if tree is None:
+    if name not in base.missing:
         return {}
-    return {"source": base.source, "line": tree.meta.line, "column": tree.meta.column}
+    source, tree = base.missing[name]
+    return {"source": source, "line": tree.meta.line, "column": tree.meta.column}
 
 
 def _with_shapes(

@@ -102,7 +102,7 @@ class Elaborator:
     indices: dict[str, Symbol] = field(default_factory=dict)
     defined: dict[str, int] = field(default_factory=dict)
     later: set[str] = field(default_factory=set)
-    missing: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._size_of: dict[str, Expr] = {}
@@ -223,7 +223,7 @@ class Elaborator:
             return self.declare(name, self.guessed[name])
         if name in handlers() or name in FUNCTIONS or name in self.functions:
             self.fail(ReadError, f"{name} is a function", tree, hint=f"write {name}(..)")
-        self.missing.setdefault(name, tree)
+        self.missing.setdefault(name, (self.source, tree))
         raise Missing(name)
 
     def fail(
