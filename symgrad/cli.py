@@ -7,6 +7,7 @@ unreadable input, 3 unsupported. A user never sees a traceback.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -71,6 +72,7 @@ def derive(question: str | None, **options: Any) -> None:
         raise click.UsageError("derive by what? give --wrt NAME")
     from symgrad.api import derive as derive_it
 
+    question = question.strip()
     form = _known_format(options["form"], ("text", "md", "tex", "json", "numpy"))
     _check_choice("--kind", options["kind"], ("gradient", "jacobian", "hessian", "differential"))
     _check_choice("--layout", options["layout"], ("gradient", "numerator", "denominator"))
@@ -246,8 +248,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        cli.main(arguments, prog_name="symgrad", standalone_mode=False)
+        cli.main([_apart_from_options(a) for a in given], prog_name="symgrad", standalone_mode=False)
         sys.stdout.flush()
         return 0
     except SymgradError as error:
@@ -281,6 +284,12 @@ def run(arguments: list[str] | None = None) -> int:
             err=True,
         )
         return 3
+
+
+def _apart_from_options(argument: str) -> str:
+    """A formula that begins with a minus sign, with a space in front, so that it is not read as an option."""
+    an_option = re.fullmatch(r"-\w?|-o[\w./]+|--[a-z][a-z-]*(=.*)?|--", argument, re.DOTALL)
+    return f" {argument}" if argument.startswith("-") and not an_option else argument
 
 
 def _colour() -> bool | None:

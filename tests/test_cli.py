@@ -44,6 +44,15 @@ def test_every_format(capsys: pytest.CaptureFixture[str], form: str, holds: str,
         assert all(step["evidence"]["level"] != "none" for step in data["steps"])
 
 
+def test_a_formula_may_begin_with_a_minus_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--wrt", "x", "--shapes", "x: n, y: n", "--format", "numpy"]
+    assert call(capsys, "derive", "-y @ x", *asked)[:2] == (0, "-y\n")
+    code, _, err = call(capsys, "derive", "-y @ q", "--wrt", "y", "--shapes", "y: n, x: n")
+    assert code == 2
+    assert "column 6: -y @ q" in err
+    assert call(capsys, "derive", "--nosuch", *asked)[0] == 2
+
+
 def test_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "net.sg"
     model.write_text("W : m n\nx : n\nz = W @ x\nloss = norm(z)**2 / 2\n")
