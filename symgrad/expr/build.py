@@ -8,7 +8,9 @@ belongs to `simplifying`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import sympy
 from sympy import Add, Basic, Expr, MatrixSymbol, Mul, Pow, S, Symbol
@@ -32,6 +34,7 @@ from symgrad.expr.shapes import is_column, is_matrix, is_scalar, same_size, shap
 
 __all__ = [
     "add",
+    "any_shapes",
     "apply",
     "as_scalar",
     "axis_max",
@@ -66,6 +69,7 @@ __all__ = [
     "rebuild",
     "scalar",
     "scale",
+    "shapes_are_free",
     "softmax",
     "split_scale",
     "subtract",
@@ -75,6 +79,32 @@ __all__ = [
     "vector",
     "zeros",
 ]
+
+_ANY_SHAPES: ContextVar[bool] = ContextVar("any_shapes", default=False)
+
+
+@contextmanager
+def any_shapes() -> Iterator[None]:
+    """Inside the block sums and products are built whose sizes do not fit, to find out what was meant.
+
+    What is built so has no value. `rebuild` outside of the block refuses it again.
+
+    >>> A, x = matrix("A", "m", "n"), vector("x", "m")
+    >>> with any_shapes():
+    ...     print(matmul(A, x))
+    A*x
+    """
+    token = _ANY_SHAPES.set(True)
+    try:
+        yield
+    finally:
+        _ANY_SHAPES.reset(token)
+
+
+def shapes_are_free() -> bool:
+    """Whether sizes that do not fit are accepted at the moment."""
+    return _ANY_SHAPES.get()
+
 
 # --- leaves ----------------------------------------------------------------------------------------
 
@@ -183,6 +213,8 @@ def add(*terms: Expr | int) -> Expr:
         with distribute(False):
             return Add(*exprs)
     first = next(t for t in exprs if is_matrix(t))
+    if shapes_are_free():
+        exprs.sort(key=is_scalar)  # SymPy asks the first term of a sum for its shape
     flat: list[Expr] = []
     for t in exprs:
         if shape_of(t) is not shape_of(first) and not _same_shape(t, first):
@@ -199,6 +231,8 @@ def add(*terms: Expr | int) -> Expr:
 
 
 def _same_shape(a: Expr, b: Expr) -> bool:
+    if shapes_are_free():
+        return True
     s, t = shape_of(a), shape_of(b)
     return len(s) == len(t) and all(same_size(p, q) for p, q in zip(s, t, strict=True))
 
@@ -255,7 +289,7 @@ def matmul(*factors: Expr | int) -> Expr:
         if c is not S.One:
             coefficients.append(c)
         for g in rest.args if isinstance(rest, MatMul) else (rest,):
-            if flat and not same_size(flat[-1].shape[1], g.shape[0]):
+            if flat and not (same_size(flat[-1].shape[1], g.shape[0]) or shapes_are_free()):
                 raise ShapeError(
                     f"matmul: the inner sizes {flat[-1].shape[1]} and {g.shape[0]} differ",
                     details=(
