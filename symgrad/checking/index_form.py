@@ -27,6 +27,7 @@ from sympy.matrices.expressions.special import Identity, OneMatrix, ZeroMatrix
 from sympy.matrices.expressions.trace import Trace
 from sympy.matrices.expressions.transpose import Transpose
 
+from symgrad.checking.budget import check_time
 from symgrad.checking.canonical import NotDecided, Permutations, label
 from symgrad.checking.exponents import (
     Exponent,
@@ -144,6 +145,8 @@ class IndexForms:
 
     def _spend(self, amount: int) -> None:
         self._work += amount
+        if self._work & 63 == 0:
+            check_time()
         if self._work > 60 * _MOST_TERMS:
             raise NotDecided("the normal form is too large")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import sympy
 from sympy import Expr, Indexed
 
+from symgrad.checking.budget import OutOfTime
 from symgrad.checking.canonical import NotDecided
 from symgrad.checking.index_form import ONE, Index, IndexForms, Terms
 from symgrad.expr import (
@@ -184,6 +185,8 @@ class Prover:
                     return None
                 difference = forms.reduced(cleared)
             return None
+        except OutOfTime:
+            raise
         except (NotDecided, RecursionError, ValueError, OverflowError):
             return None
 

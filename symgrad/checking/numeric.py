@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sympy import Expr, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
+from symgrad.checking.budget import check_time
 from symgrad.checking.evaluate import Evaluator, Number, concrete
 from symgrad.checking.sampling import choose_sizes, sample
 from symgrad.deriving.steps import Evidence
@@ -41,6 +42,7 @@ __all__ = [
     "Disagreement",
     "Point",
     "Points",
+    "SidesDifferError",
     "check_differential",
     "check_equation",
     "check_gradient",
@@ -58,12 +60,32 @@ _CHOICES = 8
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A point where two expressions differ: the entry and both values."""
+    """The entry where two values differ most, both values there, and their relative difference."""
 
     entry: tuple[int, ...]
     left: float
     right: float
     error: float
+
+
+class SidesDifferError(CheckError):
+    """Two sides differ; `disagreement` says where, `sizes` and `inputs` are the point."""
+
+    def __init__(
+        self,
+        disagreement: Disagreement,
+        sizes: Mapping[str, int],
+        inputs: Mapping[str, Any],
+    ) -> None:
+        listed = ", ".join(f"{k} = {v}" for k, v in sizes.items())
+        super().__init__(
+            "the two sides differ",
+            details=(
+                f"entry {disagreement.entry}: {disagreement.left:.10g} against {disagreement.right:.10g}",
+                f"sizes {listed or 'none'}",
+            ),
+        )
+        self.disagreement, self.sizes, self.inputs = disagreement, sizes, inputs
 
 
 @dataclass
@@ -87,6 +109,7 @@ class Point:
 
     def at(self, e: Expr) -> Number:
         """The value of an expression; unevaluated derivatives are taken by differences."""
+        check_time()
         if not self.values:
             values: dict[Expr, Number] = dict(self.inputs)
             for d in self.definitions:
@@ -396,13 +419,10 @@ def _largest_error(point: Point, expressions: tuple[Expr, ...], compare: Compare
         return None  # the differences themselves are not that exact here
     # A kink between the points of a difference shows once; a wrong formula shows everywhere.
     if largest.error > TOLERANCE and _is_persistent(point, expressions, compare):
-        listed = ", ".join(f"{k} = {v}" for k, v in point.sizes.items())
-        raise CheckError(
-            "the two sides differ",
-            details=(
-                f"entry {largest.entry}: {largest.left:.10g} against {largest.right:.10g}",
-                f"sizes {listed or 'none'}",
-            ),
+        raise SidesDifferError(
+            largest,
+            {str(s): n for s, n in point.sizes.items()},
+            {str(leaf): np.asarray(value).tolist() for leaf, value in point.inputs.items()},
         )
     return None if largest.error > TOLERANCE else largest.error
 
