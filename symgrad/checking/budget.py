@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
 
 from symgrad.checking.canonical import NotDecided
 
-__all__ = ["OutOfTime", "check_time", "time_limit"]
+__all__ = ["OutOfTime", "alarm", "check_time", "limit_memory", "time_limit"]
 
 _DEADLINE: ContextVar[tuple[float, float] | None] = ContextVar("deadline", default=None)
 
@@ -40,3 +43,38 @@ def check_time() -> None:
     deadline = _DEADLINE.get()
     if deadline is not None and time.monotonic() > deadline[0]:
         raise OutOfTime(f"the time budget of {deadline[1]:g} s ran out")
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Ends what runs inside with `OutOfTime`, also where it never looks at a deadline.
+
+    Only in the main thread, and not inside another alarm; elsewhere `time_limit` has to do.
+    """
+    free = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not free or signal.getitimer(signal.ITIMER_REAL)[0] > 0:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise OutOfTime(f"the time budget of {seconds:g} s ran out")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)  # again, in case the first one was swallowed
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def limit_memory(megabytes: int) -> None:
+    """Bound the memory of this process where the platform can; beyond it Python raises MemoryError."""
+    try:
+        import resource
+    except ImportError:  # no such thing on Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = megabytes * 1024 * 1024
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))

@@ -1,0 +1,76 @@
+"""The proof of a claim that agrees in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sympy import Expr
+
+from symgrad.checking.budget import check_time
+from symgrad.checking.equality import compare
+from symgrad.checking.normal_form import Prover
+from symgrad.deriving.backprop import backprop, expand
+from symgrad.deriving.steps import Evidence
+from symgrad.errors import SymgradError
+from symgrad.expr import differential, is_matrix, same_size, shape_of, transpose
+from symgrad.reading.claim import Claim, Layout
+
+__all__ = ["PROOF", "proved"]
+
+PROOF = "equal normal forms"
+_LONGEST = 600
+
+
+def proved(claim: Claim, layout: Layout | None) -> Evidence | None:
+    """The evidence that every link of a claim is right, if a proof is found."""
+    prover = Prover(claim.model)
+    if claim.kind == "identity":
+        first, *rest = claim.links
+        done = claim.indices == () and all(prover.equal(first, e) is True for e in rest)
+        return Evidence("proved", PROOF) if done else None
+    if not all(_link(prover, claim, link, layout) for link in claim.links):
+        return None
+    return Evidence("proved", PROOF)
+
+
+def _link(prover: Prover, claim: Claim, link: Expr, layout: Layout | None) -> bool:
+    check_time()
+    of, wrt = claim.of, claim.wrt
+    assert of is not None and wrt is not None  # noqa: S101 - kinds with both
+    if claim.indices or claim.wrt_entry is not None or claim.of_entry is not None:
+        return False
+    if claim.kind == "gradient":
+        link = _in_shape(link, shape_of(wrt), layout == "numerator")
+        return prover.gradient_equals(of, wrt, link) is True or _by_derivation(prover, claim, link)
+    if claim.kind == "jacobian":
+        turned = transpose(link) if layout == "gradient" else link
+        return prover.jacobian_equals(of, wrt, turned) is True
+    if claim.kind == "hessian":
+        return prover.hessian_equals(of, wrt, link) is True
+    return prover.differential_equals(of, wrt, differential(wrt), link) is True
+
+
+def _in_shape(link: Expr, shape: Sequence[Expr], turned: bool) -> Expr:
+    """The link in the shape of the variable; a row may stand for a column."""
+    if not is_matrix(link):
+        return link
+    own = shape_of(link)
+    fits = all(same_size(a, b) for a, b in zip(own, shape, strict=False))
+    return transpose(link) if turned or not fits else link
+
+
+def _by_derivation(prover: Prover, claim: Claim, link: Expr) -> bool:
+    """Through the derived gradient: it is proved, and equal to the link once every name is written out.
+
+    This settles links that name the variable's own definition, as sigma'(W x + b) for a derivative by z = W x + b.
+    """
+    check_time()
+    assert claim.wrt is not None and claim.of is not None  # noqa: S101
+    try:
+        sweep = backprop(claim.model, claim.of, [claim.wrt])
+    except SymgradError:
+        return False
+    answer = expand(sweep.adjoints[claim.wrt], sweep, _LONGEST)
+    if answer is None or prover.equal(answer, link) is not True:
+        return False
+    return prover.gradient_equals(claim.of, claim.wrt, answer) is True
