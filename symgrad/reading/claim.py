@@ -18,13 +18,18 @@ from symgrad.expr import Family, Model, any_shapes, is_leaf, is_scalar, leaves
 from symgrad.reading import read_model, read_question
 from symgrad.reading.context import Shapes, Words, shape_lists
 
-__all__ = ["Claim", "Context", "is_latex", "read_claim"]
+__all__ = ["KINDS", "Claim", "Context", "is_latex", "read_claim"]
 
 Kind = Literal["gradient", "jacobian", "hessian", "differential", "identity", "definition"]
 Layout = Literal["gradient", "numerator"]
 Entry = tuple[Expr | None, ...]
 
-KINDS: tuple[Kind, ...] = ("gradient", "jacobian", "hessian", "differential")
+KINDS: tuple[Literal["gradient", "jacobian", "hessian", "differential"], ...] = (
+    "gradient",
+    "jacobian",
+    "hessian",
+    "differential",
+)
 
 
 @dataclass(frozen=True)
