@@ -117,6 +117,8 @@ class Truth:
         self.model = claim.model
         links = () if claim.misfit else claim.links
         shown = [e for e in (claim.of, claim.wrt, *links) if e is not None]
+        if claim.kind == "differential":
+            shown.append(differential(claim.wrt))
         self.points = Points(self.model, shown, seed)
         self._sweep: Sweep | None = None
         self._samples: list[Sample] | None = None
@@ -158,7 +160,8 @@ class Truth:
     def _value(self, point: Point) -> tuple[Array, float]:
         claim = self.claim
         if claim.kind == "identity":
-            return np.asarray(self._at(claim.links[0], point), dtype=float), EXACT
+            value = 0.0 if claim.indices else self._at(claim.links[0], point)
+            return np.asarray(value, dtype=float), EXACT
         assert claim.of is not None and claim.wrt is not None  # noqa: S101 - kinds with both
         of, wrt = (concrete(e, point.sizes) for e in (claim.of, claim.wrt))
         if is_matrix(wrt) and int(wrt.shape[0] * wrt.shape[1]) > _MOST_ENTRIES:
@@ -223,12 +226,16 @@ class Truth:
         value = sample.value
         return value.T if layout is not None and layout == turned and value.ndim == 2 else value
 
+    def value(self, e: Expr, sample: Sample) -> Any:
+        """The value of an expression at a point."""
+        return self._at(e, sample.point)
+
     def gap(self, link: Expr, sample: Sample, layout: Layout | None = None) -> Gap | None:
         """How far a link is from the truth at a point; None where it has no value, infinite for another shape."""
         with np.errstate(all="ignore"):
             try:
                 if self.claim.indices or self.claim.wrt_entry is not None or self.claim.of_entry is not None:
-                    claimed, right = self._entries(link, sample)
+                    claimed, right = self.entries(link, sample)
                 else:
                     claimed = np.asarray(self._at(link, sample.point), dtype=float)
                     right = self.right(sample, layout)
@@ -236,14 +243,19 @@ class Truth:
                 return None
         return difference(claimed, right)
 
-    def _entries(self, link: Expr, sample: Sample) -> tuple[Array, Array]:
+    def entries(self, link: Expr, sample: Sample) -> tuple[Array, Array]:
         """The claimed entries and the true ones, for every value of the free indices."""
         claim, point = self.claim, sample.point
         table = self._table(sample)
         ranges = self._ranges(point.sizes)
-        claimed, right = [], []
+        claimed: list[Array] = []
+        right: list[Array] = []
         for values in product(*(range(ranges[i]) for i in claim.indices)):
             at = {i: Integer(v) for i, v in zip(claim.indices, values, strict=True)}
+            if claim.kind == "identity":
+                right.append(np.ravel(np.asarray(self._at(claim.links[0].xreplace(at), point), dtype=float)))
+                claimed.append(np.ravel(np.asarray(self._at(link.xreplace(at), point), dtype=float)))
+                continue
             place: list[Any] = []
             for side, entry in ((claim.of, claim.of_entry), (claim.wrt, claim.wrt_entry)):
                 place += _place(side, entry, at)

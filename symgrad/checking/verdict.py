@@ -178,7 +178,7 @@ def _in_one_layout(truth: Truth, samples: Sequence[Sample]) -> Judgement:
     wrong = next(n for n, o in enumerate(outcomes[layout]) if o != "equal")
     others = [o for o in _other_layouts(claim) if _outcome(truth, links[wrong], samples, o) == "equal"]
     notes: tuple[Note, ...] = ()
-    if others and claim.kind == "jacobian":
+    if others and claim.kind == "jacobian" and claim.layout == "gradient":
         return Judgement(
             claim, "undecided", link=wrong, notes=(Note("layout.other", {"layout": others[0] or ""}),)
         )

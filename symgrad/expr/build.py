@@ -595,7 +595,7 @@ def convolve(x: Expr, w: Expr) -> Expr:
 
 def flip(x: Expr) -> Expr:
     """The entries in reverse order along every axis."""
-    return x.arg if isinstance(x, nodes.Flip) else nodes.Flip(x)
+    return x.args[0] if isinstance(x, nodes.Flip) else nodes.Flip(x)
 
 
 # --- derivatives that are not yet worked out -------------------------------------------------------

@@ -50,7 +50,7 @@ class Claim:
               `indices`, a number, or None for the whole range, as in dE/dw_j for column j: (None, j). None if the
               claim is about the whole of it.
     misfit    why the sizes of a link do not fit, if they do not: a finding of its own, and no failure to read. The
-              links are then built under `expr.any_shapes()`, so that the slip can be looked for
+              links are then built under `expr.any_shapes()`, so that the slip can be looked for; none if that fails
     read_as   the claim in the text language, as it was understood
     readings  other claims that the same text can mean; a verdict must hold for all of them
     """
@@ -191,7 +191,7 @@ class _Reader:
                 with any_shapes():
                     return tuple(self._expression(s, kind, wrt) for s in sides), misfit
             except (ShapeError, AttributeError, TypeError, ValueError, IndexError):
-                raise misfit from None
+                return (), misfit
 
     def _sides(self) -> list[str]:
         """The sides of a chain; a keyword argument's = inside brackets is none."""
