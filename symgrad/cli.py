@@ -152,21 +152,31 @@ def _progress(items: Iterable[Any], count: int, what: str) -> Iterable[Any]:
 @click.argument("recipe")
 @click.option("-o", "--output", help="The folder; output/RECIPE if not given.")
 @click.option("--lang", default="en,zh", help="Languages, e.g. en,zh.")
-@click.option("--to", "formats", default="md,tex", help="Formats: md, tex.")
-def handout(recipe: str, output: str | None, lang: str, formats: str) -> None:
+@click.option("--to", "formats", default="md,tex", help="Formats: md, tex, pdf.")
+@click.option("--font-path", "fonts", multiple=True, help="A folder with more fonts for PDF.")
+def handout(recipe: str, output: str | None, lang: str, formats: str, fonts: tuple[str, ...]) -> None:
     """Make a handout from RECIPE: a ready one (gradients) or a TOML file."""
+    from symgrad.errors import MissingExtraError
     from symgrad.files import write_files
-    from symgrad.rendering.handout import build, load_recipe
+    from symgrad.rendering.handout import HANDOUT_FORMATS, Choice, load_recipe, made
+    from symgrad.rendering.pdf import has_typst, missing_typst
 
     languages = [w.strip() for w in lang.split(",") if w.strip()]
-    wanted = [_known_format(w.strip(), ("md", "tex")) for w in formats.split(",") if w.strip()]
+    wanted = [_known_format(w.strip(), HANDOUT_FORMATS) for w in formats.split(",") if w.strip()]
+    lacking: MissingExtraError | None = None
+    if "pdf" in wanted and not has_typst():
+        lacking = missing_typst()
+        wanted = [f for f in wanted if f != "pdf"] or ["md", "tex"]
     folder = Path(output) if output else Path("output") / Path(recipe).stem
     _check_folder(folder)
     loaded = load_recipe(recipe)
-    files = build(loaded, languages, wanted)
+    choice = Choice(languages, wanted, fonts=[Path(f) for f in fonts])
+    files = dict(_progress(made(loaded, choice), len(languages) * len(wanted), "files"))
     write_files(files, folder)
     for name in files:
         click.echo(str(folder / name), err=True)
+    if lacking is not None:
+        raise lacking
 
 
 def _check_folder(folder: Path) -> None:

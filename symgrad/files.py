@@ -47,7 +47,7 @@ def write_text(path: Path, text: str) -> None:
     write_files({path.name: text}, path.parent)
 
 
-def write_files(files: Mapping[str, str], folder: Path) -> None:
+def write_files(files: Mapping[str, str | bytes], folder: Path) -> None:
     """Write files into a folder; none of them is replaced before all of them could be written.
 
     Raises   OutputError if one of them cannot be written; the old files are then left as they are
@@ -61,8 +61,8 @@ def write_files(files: Mapping[str, str], folder: Path) -> None:
                 raise OutputError(f"{target} is a folder, not a file")
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
             prepared.append((temporary, target))
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(text.encode() if isinstance(text, str) else text)
             Path(temporary).chmod(0o644)
         while prepared:
             temporary, target = prepared[0]

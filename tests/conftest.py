@@ -87,7 +87,11 @@ def katex() -> Callable[[str], str]:
     import quickjs
 
     context = quickjs.Context()
-    context.eval((Path(__file__).parent / "katex" / "katex.min.js").read_text(encoding="utf-8"))
+    context.eval(
+        (Path(__file__).parents[1] / "symgrad/rendering/assets/katex/katex.min.js").read_text(
+            encoding="utf-8"
+        )
+    )
     # The result goes through JSON: the library cannot hand over every kind of JavaScript string.
     typeset = context.eval(
         "(function(tex){return JSON.stringify(katex.renderToString(tex,"

@@ -151,7 +151,7 @@ def test_every_equation_is_checked(lang: str) -> None:
     plain = [b for b in made.blocks if isinstance(b, Equation) and b.number is not None and not b.mark]
     allowed = {"chain_rule.general", "entries.numbers", "limits.below", "limits.one", "limits.above"}
     starts = tuple(words.phrases[key].split("{")[0] for key in allowed)
-    assert all(b.reason[0].text.startswith(starts) for b in plain)
+    assert all(b.lead[0].text.startswith(starts) for b in plain)
     assert not any(b.mark == words("evidence.mark.none") for b in made.blocks if isinstance(b, Equation))
 
 

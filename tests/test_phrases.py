@@ -128,7 +128,7 @@ def test_every_level_of_evidence_and_every_section_has_its_words() -> None:
 
 def test_places_are_filled_with_pieces_and_nothing_else_is_special() -> None:
     words = Catalogue("en", {"a.b": "100% of {x} at {n}"})
-    formula = Formula("x_{1}", "x")
+    formula = Formula("x_{1}", "x", "x_(1)")
     assert words("a.b", x=formula, n=3) == (Words("100% of "), formula, Words(" at "), Words("3"))
     with pytest.raises(KeyError):
         words("a.b", x=formula)

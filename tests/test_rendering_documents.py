@@ -234,7 +234,7 @@ def test_a_paragraph_does_not_turn_into_a_list(start: str) -> None:
 
 
 def test_formulas_stand_apart_in_markdown() -> None:
-    x = Formula("x", "x")
+    x = Formula("x", "x", "x")
     assert inline_md((Words("由"), x, Words("得")))[1:] == " $x$ 得"
     assert inline_md((Words("设，"), x, Words("。"))) == "设， $x$。"
     assert inline_tex((Words("设， "), x, Words("。"))) == "设，$x$。"
@@ -243,7 +243,7 @@ def test_formulas_stand_apart_in_markdown() -> None:
 
 def test_a_line_of_a_formula_never_starts_like_a_list(markdown_problems: Callable[[str], list[str]]) -> None:
     for start in ("-x", "+x", "2 x", "(x)", "x"):
-        rows = (Row(Formula(start, start), Formula("y", "y")), Row(None, Formula("z", "z")))
+        rows = (Row(Formula(start, start, start), Formula("y", "y", "y")), Row(None, Formula("z", "z", "z")))
         assert markdown_problems(write_document(document(Equation(rows)), "md")) == []
         assert markdown_problems(write_document(document(Equation(rows[:1])), "md")) == []
 

@@ -1,163 +1,75 @@
-"""From a document to Markdown, LaTeX and terminal text: words are escaped here, templates only arrange.
+"""From a document to Markdown, LaTeX, Typst, HTML and terminal text: blocks as plain data for the templates.
 
-Templates use `<% %>`, `<< >>` and `<# #>`, run in a sandbox, and may print nothing that has not been rendered here.
+Words are escaped in `inline`; templates only arrange, and may print nothing that has not been rendered.
 """
 
 from __future__ import annotations
 
 import re
-import traceback
 import unicodedata
 from collections.abc import Callable, Sequence
-from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
-
-from symgrad.errors import RecipeError
 from symgrad.rendering.document import (
     Block,
+    Both,
+    Code,
     Document,
     Equation,
-    Formula,
+    Exercise,
+    Figure,
     Heading,
     Inline,
     Items,
     Paragraph,
+    Part,
+    Proof,
     Row,
-    Strong,
+    Sign,
+    Space,
+    Steps,
     Table,
+    plain,
 )
+from symgrad.rendering.inline import (
+    escape_html,
+    escape_md,
+    inline_html,
+    inline_md,
+    inline_tex,
+    inline_text,
+    inline_typ,
+    line_start_md,
+    math_html,
+    shown_tex,
+)
+from symgrad.rendering.templates import Rendered, Templates, render_template, template_folder
 
-__all__ = ["FORMATS", "Format", "Rendered", "render_template", "template_folder", "write_document"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Writer",
+    "inline_md",
+    "inline_tex",
+    "inline_text",
+    "render_template",
+    "template_folder",
+    "write_document",
+]
 
-Format = Literal["md", "tex", "text"]
+Format = Literal["md", "tex", "text", "typ", "html"]
 FORMATS: tuple[Format, ...] = ("md", "tex", "text")
+"""The formats of a derivation on its own; handouts have more."""
 
-
-class Rendered(Markup):
-    """Text that is ready for its format. Everything a template prints is this, or made of it."""
-
-
-def template_folder() -> Path:
-    """The folder of the templates and recipes that ship: in the package, or beside it in a checkout.
-
-    Raises   RecipeError if it is not there
-    """
-    for folder in (Path(str(files("symgrad"))) / "templates", Path(__file__).parents[2] / "templates"):
-        if folder.is_dir():
-            return folder
-    raise RecipeError("the templates of symgrad are not installed", hint="install the package again")
-
-
-# --- escaping ----------------------------------------------------------------------------------------
-
-_FULL_WIDTH = "，。；：！？、（）“”‘’《》"
-_TEX = {
-    **{c: f"\\{c}" for c in "{}$&#_%"},
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "⊤": r"$\top$",
+_INLINE: dict[str, Callable[[Inline], Rendered]] = {
+    "md": inline_md,
+    "tex": inline_tex,
+    "text": inline_text,
+    "typ": inline_typ,
+    "html": inline_html,
 }
-
-
-def _printable(text: str) -> str:
-    """One line without control characters."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def escape_md(text: str) -> str:
-    r"""Prose in portable Markdown.
-
-    >>> escape_md("5 * 3_a [x]")
-    '5 \\* 3\\_a \\[x\\]'
-    """
-    return re.sub(r"([\\`*_\[\]<>#$|~])", r"\\\1", _printable(text))
-
-
-def escape_tex(text: str) -> str:
-    r"""Prose in LaTeX.
-
-    >>> escape_tex("100% of a_b")
-    '100\\% of a\\_b'
-    """
-    return "".join(_TEX.get(c, c) for c in _printable(text))
-
-
-def _line_start_md(text: str) -> Rendered:
-    """A paragraph must not begin like a list or a rule."""
-    text = re.sub(r"^([-+=])", r"\\\1", text)
-    return Rendered(re.sub(r"^(\d+)([.)])", r"\1\\\2", text))
-
-
-def _is_wordlike(char: str) -> bool:
-    return bool(char) and (char.isalnum() or char in "\\_*(（“‘《")
-
-
-def inline_md(content: Inline) -> Rendered:
-    """Words and formulas in a line: an ASCII space before every formula, never a letter right after it."""
-    out = ""
-    after_formula = False
-    for piece in content:
-        if isinstance(piece, Formula):
-            if out and not out[-1].isspace():
-                out += " "
-            out += f"${piece.latex}$"
-            after_formula = True
-            continue
-        text = escape_md(piece.text)
-        if isinstance(piece, Strong):
-            text = f"**{text}**"
-        if after_formula and _is_wordlike(text[:1]):
-            out += " "
-        out += text
-        after_formula = False
-    return Rendered(out)
-
-
-def inline_tex(content: Inline, style: str = "") -> Rendered:
-    """Words and formulas in a line; no space between full-width punctuation and a formula."""
-    out = ""
-    for piece in content:
-        if isinstance(piece, Formula):
-            if out[-1:] == " " and out[-2:-1] in _FULL_WIDTH:
-                out = out[:-1]
-            out += f"${style}{piece.latex}$"
-        elif isinstance(piece, Strong):
-            out += rf"\textbf{{{escape_tex(piece.text)}}}"
-        else:
-            out += escape_tex(piece.text)
-    return Rendered(out)
-
-
-def _displayed(content: Inline) -> Rendered:
-    """A cell of a table, with its fractions in full size."""
-    return inline_tex(content, r"\displaystyle ")
-
-
-def inline_text(content: Inline) -> Rendered:
-    """Words and formulas for a terminal."""
-    out = ""
-    for piece in content:
-        text = piece.text if isinstance(piece, Formula) else _printable(piece.text)
-        if isinstance(piece, Formula) and out[-1:] == " " and out[-2:-1] in _FULL_WIDTH:
-            out = out[:-1]
-        out += text
-    return Rendered(out)
-
-
-_INLINE: dict[str, Callable[[Inline], Rendered]] = {"md": inline_md, "tex": inline_tex, "text": inline_text}
-
-
-# --- blocks as plain data --------------------------------------------------------------------------------
 
 
 def _width(text: str) -> int:
@@ -167,152 +79,183 @@ def _width(text: str) -> int:
     )
 
 
-def _rows(rows: Sequence[Row], form: Format) -> list[dict[str, Rendered]]:
-    if form == "text":
-        sides = [(r.left.text if r.left else "", r.relation.text, r.right.text) for r in rows]
-        width = max(_width(left) for left, *_ in sides)
-        return [
-            {
-                "left": Rendered(" " * (width - _width(left)) + left),
-                "relation": Rendered(rel),
-                "right": Rendered(right),
-            }
-            for left, rel, right in sides
-        ]
-    several = len(rows) > 1
-    data = []
-    for r in rows:
-        left = r.left.latex if r.left else ""
-        # A line of Markdown that starts with a sign or a digit is taken for a list.
-        if left and left[0] != "\\" and (several or not left[0].isalpha()):
-            left = "{}" + left
-        data.append(
-            {"left": Rendered(left), "relation": Rendered(r.relation.latex), "right": Rendered(r.right.latex)}
+def _aligned(rows: Sequence[Row]) -> str:
+    """The rows as LaTeX for one display."""
+    if len(rows) == 1:
+        row = rows[0]
+        return " ".join(
+            s for s in (row.left.latex if row.left else "", row.relation.latex, row.right.latex) if s
         )
-    return data
+    lines = [
+        f"{row.left.latex if row.left else ''} & {row.relation.latex} {row.right.latex}".strip()
+        for row in rows
+    ]
+    return "\\begin{aligned} " + " \\\\ ".join(lines) + " \\end{aligned}"
 
 
-def _data(block: Block, form: Format) -> dict[str, Any]:
-    """A block with everything rendered, ready for a template."""
-    inline = _INLINE[form]
-    if isinstance(block, Heading):
-        return {"kind": "heading", "level": block.level, "content": inline(block.content)}
-    if isinstance(block, Paragraph):
-        content = inline(block.content)
-        if form == "md" and not block.lead:
-            content = _line_start_md(content)
-        return {"kind": "paragraph", "lead": inline(block.lead), "content": content}
-    if isinstance(block, Equation):
+class Writer:
+    """Writes the blocks of one document in one format."""
+
+    def __init__(
+        self, form: Format, folders: Sequence[Path] = (), words: dict[str, str] | None = None
+    ) -> None:
+        self.form = form
+        self.inline = _INLINE[form]
+        self.templates = Templates(f"document/{form}.jinja", folders)
+        self.words = {key: self.inline(plain(text)) for key, text in (words or {}).items()}
+
+    def __call__(self, block: Block, after: Block | None = None) -> Rendered:
+        """The block in the format; words that lead to what comes after stay on its page."""
+        name, data = self.data(block)
+        leads = after is not None and not isinstance(after, Heading | Paragraph | Exercise | Part)
+        return self.templates(name, {**data, "leads": leads, "words": self.words})
+
+    def each(self, blocks: Sequence[Block]) -> list[Rendered]:
+        """Blocks one after the other."""
+        return [self(b, after) for b, after in zip_longest(blocks, blocks[1:])]
+
+    def blocks(self, blocks: Sequence[Block]) -> Rendered:
+        """Blocks as one text."""
+        return Rendered("".join(self.each(blocks)))
+
+    def data(self, block: Block) -> tuple[str, dict[str, Any]]:
+        """The name of the template's block, and what it is filled with."""
+        inline, form = self.inline, self.form
+        if isinstance(block, Heading):
+            return "heading", {"level": block.level, "content": inline(block.content)}
+        if isinstance(block, Paragraph):
+            content = inline(block.content)
+            if form == "md" and not block.lead:
+                content = line_start_md(content)
+            return "paragraph", {"lead": inline(block.lead), "content": content, "small": block.small}
+        if isinstance(block, Equation):
+            return "equation", self.equation(block)
+        if isinstance(block, Items):
+            items = [line_start_md(inline(i)) if form == "md" else inline(i) for i in block.items]
+            return "items", {"ordered": block.ordered, "items": items}
+        if isinstance(block, Table):
+            return "table", self.table(block)
+        if isinstance(block, Proof):
+            return "proof", {
+                "title": inline(block.title),
+                "inner": self.blocks(block.blocks),
+                "end": inline(block.end),
+            }
+        if isinstance(block, Steps):
+            return "steps", {"title": inline(block.title), "inner": self.blocks(block.blocks)}
+        if isinstance(block, Part):
+            return "part", {
+                "level": Rendered(block.level),
+                "title": inline(block.title),
+                "inner": self.blocks(block.blocks),
+            }
+        if isinstance(block, Exercise):
+            return "exercise", {
+                "number": Rendered(block.number),
+                "title": inline(block.title),
+                "points": inline(block.points),
+                "inner": self.blocks(block.blocks),
+            }
+        if isinstance(block, Both):
+            return "both", {"left": self(block.left), "right": self(block.right)}
+        if isinstance(block, Space):
+            return "space", {"lines": block.lines}
+        if isinstance(block, Code):
+            return "code", {"text": self.code(block.text), "language": Rendered(block.language)}
+        return "figure", self.figure(block)
+
+    def equation(self, block: Equation) -> dict[str, Any]:
+        """An equation: its rows, and all of it as one formula."""
+        reason = self.inline(block.reason)
+        if self.form == "md" and block.number is None:
+            reason = line_start_md(reason)
+        latex = _aligned(block.rows)
         return {
-            "kind": "equation",
-            "rows": _rows(block.rows, form),
-            "number": block.number,
-            "reason": inline(block.reason)
-            if block.number is not None or form != "md"
-            else _line_start_md(inline(block.reason)),
-            "mark": inline(block.mark),
+            "rows": self.rows(block.rows),
+            "number": None if block.number is None else Rendered(block.number),
+            "reason": reason,
+            "lead": self.inline(block.lead),
+            "mark": self.inline(block.mark),
+            "sign": any(isinstance(piece, Sign) for piece in block.mark),
+            "latex": Rendered(escape_html(latex)),
+            "math": math_html(latex, display=True),
         }
-    if isinstance(block, Items):
-        return {
-            "kind": "items",
-            "ordered": block.ordered,
-            "items": [_line_start_md(inline(i)) if form == "md" else inline(i) for i in block.items],
-        }
-    if isinstance(block, Table):
-        cell = inline if form != "tex" else _displayed
+
+    def rows(self, rows: Sequence[Row]) -> list[dict[str, Rendered]]:
+        """The lines of an equation: left, relation, right."""
+        if self.form == "text":
+            sides = [(r.left.text if r.left else "", r.relation.text, r.right.text) for r in rows]
+            width = max(_width(left) for left, *_ in sides)
+            sides = [(" " * (width - _width(a)) + a, b, c) for a, b, c in sides]
+        elif self.form == "typ":
+            sides = [(r.left.typst if r.left else "", r.relation.typst, r.right.typst) for r in rows]
+        else:
+            sides = [
+                (_guarded(r.left.latex if r.left else "", len(rows) > 1), r.relation.latex, r.right.latex)
+                for r in rows
+            ]
+        return [
+            {"left": Rendered(left), "relation": Rendered(relation), "right": Rendered(right)}
+            for left, relation, right in sides
+        ]
+
+    def table(self, block: Table) -> dict[str, Any]:
+        """A table with the shares of its columns."""
+        cell = shown_tex if self.form == "tex" else self.inline
         widths = block.widths or (1,) * len(block.head)
         return {
-            "kind": "table",
-            "head": [inline(c) for c in block.head],
+            "head": [self.inline(c) for c in block.head],
             "rows": [[cell(c) for c in row] for row in block.rows],
             "widths": [Rendered(f"{w / sum(widths):.3f}") for w in widths],
+            "columns": len(block.head),
         }
-    return {
-        "kind": "proof",
-        "title": inline(block.title),
-        "blocks": [_data(b, form) for b in block.blocks],
-        "end": inline(block.end),
-    }
+
+    def code(self, text: str) -> Rendered:
+        """Lines of code as the format can hold them."""
+        if self.form == "html":
+            return Rendered("\n".join(escape_html(line) for line in text.splitlines()))
+        if self.form == "typ":
+            lines = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            return Rendered(f'"{lines}"')
+        return Rendered(text.replace("```", "'''").replace("\\end{verbatim}", ""))
+
+    def figure(self, block: Figure) -> dict[str, Any]:
+        """A figure: its picture, what it says, its caption."""
+        alt = escape_html(block.alt) if self.form == "html" else escape_md(block.alt)
+        if self.form == "typ":
+            alt = '"' + block.alt.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return {
+            "svg": Rendered(block.svg),
+            "alt": Rendered(alt),
+            "caption": self.inline(block.caption),
+            "number": Rendered(block.number),
+            "mermaid": None if block.mermaid is None else Rendered(block.mermaid),
+            "width": Rendered(f"{block.width:.2f}"),
+        }
 
 
-# --- templates ----------------------------------------------------------------------------------------
-
-
-def _only_rendered(value: Any) -> Any:
-    """What a template may print; anything else is text that nobody has escaped."""
-    if isinstance(value, jinja2.Undefined):
-        str(value)  # StrictUndefined raises here
-    if isinstance(value, Markup) or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    raise RecipeError(f"a template prints {type(value).__name__} that was not rendered: {value!r:.60}")
-
-
-def _environment(folders: Sequence[Path]) -> jinja2.Environment:
-    return ImmutableSandboxedEnvironment(
-        loader=jinja2.FileSystemLoader([str(f) for f in folders]),
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<<",
-        variable_end_string=">>",
-        comment_start_string="<#",
-        comment_end_string="#>",
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,  # macros then return markup, which is what may be printed
-        finalize=_only_rendered,
-    )
-
-
-def render_template(name: str, data: dict[str, Any], folders: Sequence[Path]) -> str:
-    """A template filled with data; the first folder that has it counts.
-
-    Raises   RecipeError with the template's line
-    """
-    environment = _environment(folders)
-    try:
-        return str(environment.get_template(name).render(data))
-    except jinja2.TemplateNotFound as error:
-        known = sorted(environment.list_templates(filter_func=lambda n: n.endswith(".jinja")))
-        raise RecipeError(
-            f"there is no template {error.name}", hint="there are " + ", ".join(known)
-        ) from error
-    except jinja2.TemplateSyntaxError as error:
-        raise _template_error(error.message or "syntax", error.name or name, error.lineno, folders) from error
-    except RecipeError as error:
-        raise _template_error(error.message, *_where(error, name, folders), folders) from error
-    except Exception as error:  # a template is a program of somebody else
-        raise _template_error(str(error), *_where(error, name, folders), folders) from error
-
-
-def _where(error: BaseException, name: str, folders: Sequence[Path]) -> tuple[str, int]:
-    """The innermost line of a template on the way to an error."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        for folder in folders:
-            if frame.filename.startswith(str(folder)) and frame.lineno is not None:
-                return str(Path(frame.filename).relative_to(folder)), frame.lineno
-    return name, 1
-
-
-def _template_error(message: str, name: str, line: int, folders: Sequence[Path]) -> RecipeError:
-    path = next((f / name for f in folders if (f / name).is_file()), None)
-    source = path.read_text(encoding="utf-8") if path else ""
-    shown = source.splitlines()[line - 1] if 0 < line <= len(source.splitlines()) else ""
-    column = len(shown) - len(shown.lstrip()) + 1
-    return RecipeError(f"template {name}: {message}", source=source, line=line, column=column)
+def _guarded(left: str, several: bool) -> str:
+    """A line of Markdown that starts with a sign or a digit is taken for a list."""
+    return "{}" + left if left and left[0] != "\\" and (several or not left[0].isalpha()) else left
 
 
 def write_document(document: Document, form: Format, folders: Sequence[Path] = ()) -> str:
-    """The document in a format; templates of `folders` are taken before those that ship.
+    """The document in a format; blocks of templates in `folders` are taken before those that ship.
 
     Raises   RecipeError for a template that cannot be used
     """
+    writer = Writer(form, folders, document.words)
     data = {
-        "title": _INLINE[form](document.title),
+        "title": writer.inline(document.title),
         "lang": Rendered(document.lang),
-        "blocks": [_data(b, form) for b in document.blocks],
+        "head": [writer.inline(line) for line in document.head],
+        "fields": [writer.inline(plain(name)) for name in document.fields],
+        "paper": Rendered(document.paper),
+        "blocks": writer.each(document.blocks),
+        "words": writer.words,
     }
-    text = render_template(f"document/{form}.jinja", data, [*folders, template_folder()])
+    text = writer.templates.document(data)
+    if form == "html":
+        return text
     lines = [line.rstrip() for line in text.splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n") + "\n"

@@ -143,7 +143,7 @@ class MathPrinter:
         """df/dx."""
         raise NotImplementedError
 
-    ODOT = OSLASH = OTIMES = ONE = TOP = MINUS = SPACE = DOTS = IDENTITY = DELTA = DIFF = ""
+    ODOT = OSLASH = OTIMES = ONE = TOP = MINUS = SPACE = DOTS = IDENTITY = DELTA = DIFF = BESIDE = ""
 
     def norm_bars(self, inside: str, subscript: str) -> str:
         """The bars of a norm."""
@@ -417,7 +417,7 @@ class MathPrinter:
         """An entry of a matrix, with its indices counted as they are given."""
         m, i, j = e.args
         places = [self._index(i)] if m.shape[1] == 1 else [self._index(i), self._index(j)]
-        glue = "" if all(len(p) == 1 for p in places) else ","
+        glue = self.BESIDE if all(len(p) == 1 for p in places) else ","
         piece = self.piece(m)
         base = self.text(piece) if piece.level == ATOM and not piece.sup else self.brackets(self.text(piece))
         return Piece(self.subscripts(base, glue.join(places)))
@@ -426,7 +426,9 @@ class MathPrinter:
         """A Kronecker delta."""
         places = [self._index(i) for i in e.args]
         return Piece(
-            self.subscripts(self.DELTA, ("" if all(len(p) == 1 for p in places) else ",").join(places))
+            self.subscripts(
+                self.DELTA, (self.BESIDE if all(len(p) == 1 for p in places) else ",").join(places)
+            )
         )
 
     def p_sum_over(self, e: Expr) -> Piece:

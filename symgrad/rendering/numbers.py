@@ -11,9 +11,10 @@ from sympy import Expr, Integer, Rational
 from symgrad.checking.evaluate import Evaluator
 from symgrad.rendering.document import Formula
 from symgrad.rendering.latex import LatexPrinter
-from symgrad.rendering.math_printer import Piece
+from symgrad.rendering.math_printer import MathPrinter, Piece
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.text import TextPrinter
+from symgrad.rendering.typst import TypstPrinter
 
 __all__ = ["Quantity", "evaluate", "number", "relation", "with_numbers"]
 
@@ -56,11 +57,11 @@ def number(value: Quantity) -> tuple[Formula, bool]:
 
 def relation(exact: bool) -> Formula:
     """The sign between a formula and its value."""
-    return Formula("=", "=") if exact else Formula(r"\approx", "≈")
+    return Formula("=", "=", "=") if exact else Formula(r"\approx", "≈", "≈")
 
 
 def _signed(text: str, negative: bool) -> Formula:
-    return Formula(f"-{text}", f"−{text}") if negative else Formula(text, text)
+    return Formula(f"-{text}", f"−{text}", f"-{text}") if negative else Formula(text, text, text)
 
 
 def _terminating(value: Rational) -> str | None:
@@ -76,7 +77,7 @@ def _terminating(value: Rational) -> str | None:
 def _rounded(value: Quantity) -> Formula:
     exact = Rational(value) if not isinstance(value, Rational) else value
     if exact == 0:
-        return Formula("0", "0")
+        return Formula("0", "0", "0")
     mantissa, exponent = f"{float(sympy.N(abs(exact), 30)):.{_SIGNIFICANT - 1}e}".split("e")
     power = int(exponent)
     if -4 < power < 6:
@@ -87,47 +88,58 @@ def _rounded(value: Quantity) -> Formula:
     return Formula(
         ("-" if sign else "") + rf"{mantissa} \times 10^{{{power}}}",
         ("−" if sign else "") + f"{mantissa}×10{small}",
+        ("-" if sign else "") + f"{mantissa} × 10^({power})",
     )
 
 
-class _LatexNumbers(LatexPrinter):
-    """Prints every symbol as its number, with a sign for every product."""
+class _Numbers(MathPrinter):
+    """Prints every symbol as its number, in brackets if it is negative, with a sign for every product."""
+
+    def __init__(self, notation: Notation, numbers: Mapping[Expr, Formula]) -> None:
+        super().__init__(notation)
+        self.numbers = numbers
+
+    def written(self, number: Formula) -> str:
+        """The number in the notation of the printer."""
+        raise NotImplementedError
+
+    def p_symbol(self, e: Expr) -> Piece:
+        """The number of a scalar, in brackets if it is negative."""
+        return _piece(self.written(self.numbers[e])) if e in self.numbers else super().p_symbol(e)
+
+    def brackets(self, inside: str, square: bool = False) -> str:
+        """In brackets, once."""
+        return inside if _in_brackets(inside) and not square else super().brackets(inside, square)
+
+
+class _LatexNumbers(_Numbers, LatexPrinter):
+    """In LaTeX."""
 
     SPACE = r" \times "
 
-    def __init__(self, notation: Notation, numbers: Mapping[Expr, Formula]) -> None:
-        super().__init__(notation)
-        self.numbers = numbers
-
-    def p_symbol(self, e: Expr) -> Piece:
-        """The number of a scalar, in brackets if it is negative."""
-        if e not in self.numbers:
-            return super().p_symbol(e)
-        return _piece(self.numbers[e].latex)
-
-    def brackets(self, inside: str, square: bool = False) -> str:
-        """In brackets, once."""
-        return inside if _in_brackets(inside) and not square else super().brackets(inside, square)
+    def written(self, number: Formula) -> str:
+        """The number in LaTeX."""
+        return number.latex
 
 
-class _TextNumbers(TextPrinter):
-    """The same in Unicode."""
+class _TextNumbers(_Numbers, TextPrinter):
+    """In Unicode."""
 
     SPACE = "×"
 
-    def __init__(self, notation: Notation, numbers: Mapping[Expr, Formula]) -> None:
-        super().__init__(notation)
-        self.numbers = numbers
+    def written(self, number: Formula) -> str:
+        """The number in Unicode."""
+        return number.text
 
-    def p_symbol(self, e: Expr) -> Piece:
-        """The number of a scalar, in brackets if it is negative."""
-        if e not in self.numbers:
-            return super().p_symbol(e)
-        return _piece(self.numbers[e].text)
 
-    def brackets(self, inside: str, square: bool = False) -> str:
-        """In brackets, once."""
-        return inside if _in_brackets(inside) and not square else super().brackets(inside, square)
+class _TypstNumbers(_Numbers, TypstPrinter):
+    """In Typst."""
+
+    SPACE = " × "
+
+    def written(self, number: Formula) -> str:
+        """The number in Typst."""
+        return number.typst
 
 
 def _piece(text: str) -> Piece:
@@ -143,7 +155,8 @@ def with_numbers(e: Expr, numbers: Mapping[Expr, Formula], notation: Notation) -
     r"""The formula with the numbers in place of the symbols.
 
     >>> w, x = sympy.symbols("w x", real=True)
-    >>> with_numbers(w * x, {w: Formula("0.5", "0.5"), x: Formula("2", "2")}, Notation()).latex
+    >>> with_numbers(w * x, {w: number(Rational(1, 2))[0], x: number(Rational(2))[0]}, Notation()).latex
     '0.5 \\times 2'
     """
-    return Formula(_LatexNumbers(notation, numbers)(e), _TextNumbers(notation, numbers)(e))
+    printers = (_LatexNumbers, _TextNumbers, _TypstNumbers)
+    return Formula(*(printer(notation, numbers)(e) for printer in printers))

@@ -85,7 +85,7 @@ class RecipeModel:
     def as_written(self) -> dict[Expr, Formula]:
         """The numbers as they stand in the recipe, e.g. 1.0."""
         return {
-            self.model.symbol(name): Formula(text, text.replace("-", "−"))
+            self.model.symbol(name): Formula(text, text.replace("-", "−"), text)
             for name, text in self.written.items()
         }
 

@@ -6,13 +6,14 @@ comparing what was derived.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import sympy
 from sympy import Add, Expr, Mul, S, Symbol
 
+from symgrad.api import Derivation
 from symgrad.errors import RecipeError
 from symgrad.expr import Definition, gradient, is_leaf, leaves
 from symgrad.rendering.document import (
@@ -24,13 +25,15 @@ from symgrad.rendering.document import (
     Items,
     Paragraph,
     Row,
+    Steps,
     Table,
+    joined,
     plain,
 )
 from symgrad.rendering.numbers import Quantity, evaluate, number, relation, with_numbers
 from symgrad.rendering.phrases import Catalogue
 from symgrad.rendering.recipe import Group, RecipeModel, Section, Workbook
-from symgrad.rendering.view import View, joined
+from symgrad.rendering.view import DOTS, View
 
 __all__ = ["ROLES", "Found", "Page", "Role", "bracketed", "compare", "list_formula"]
 
@@ -107,7 +110,7 @@ class Page:
     view: View
     blocks: list[Block] = field(default_factory=list)
     sections: int = 0
-    shown: dict[tuple[str, str], int] = field(default_factory=dict)  # (model, variable) -> equation number
+    shown: dict[tuple[str, str], str] = field(default_factory=dict)  # (model, variable) -> equation number
 
     @property
     def words(self) -> Catalogue:
@@ -140,11 +143,17 @@ class Page:
         rows: Iterable[Row],
         reason: Inline = (),
         mark: Inline = (),
-    ) -> int:
+        lead: Inline = (),
+    ) -> str:
         """Append a numbered equation; returns its number."""
         number_ = self.view.number()
-        self.add(Equation(tuple(rows), number_, reason, mark))
+        self.add(Equation(tuple(rows), number_, self.view.once(reason, number_), mark, lead))
         return number_
+
+    def steps(self, derivation: Derivation, skip: Collection[int] = ()) -> None:
+        """Append the steps of a derivation."""
+        title = self.words("steps.title", f=self.view.formula(derivation.left))
+        self.add(Steps(title, tuple(self.view.steps(derivation, skip))))
 
     # --- the network with numbers -------------------------------------------------------------------
 
@@ -244,11 +253,14 @@ def chain_rule(page: Page, section: Section) -> None:
     one, any_, last = (Symbol(f"{u}_{i}", real=True) for i in (1, k, m))
     shown = page.view.formula
     page.say("chain_rule.composite", loss=shown(of))
-    ends = joined(shown(one), r", \ldots, |, …, ", shown(last))
+    ends = joined(shown(one), DOTS, shown(last))
     term = joined(shown(gradient(of, any_)), r" \cdot | · ", shown(gradient(any_, v)))
-    row = Row(shown(gradient(of, v)), joined(r"\sum_{|Σ_(", shown(k), "=1}^{|=1..", shown(m), "} |) ", term))
+    row = Row(
+        shown(gradient(of, v)),
+        joined(r"\sum_{|Σ_(|∑_(", shown(k), "=1}^{|=1..|=1)^(", shown(m), "} |) ", term),
+    )
     page.shown["", "chain rule"] = page.equation(
-        [row], page.words("chain_rule.general", variable=shown(v), users=ends)
+        [row], lead=page.words("chain_rule.general", variable=shown(v), users=ends)
     )
     page.say("chain_rule.backwards", loss=shown(of))
     page.say("chain_rule.model", loss=shown(of))
@@ -335,8 +347,8 @@ def _one(page: Page, model: RecipeModel, variable: str, *, detail: bool) -> None
     symbol = model.model.symbol(variable)
     users = [d for d in _between(model) if symbol in set(leaves(d.value))]
     local: list[tuple[Definition, Expr]] = []
-    shown: list[int] = []
-    direct: int | None = None
+    shown: list[str] = []
+    direct: str | None = None
     for d in users:
         step = page.book.local(model, d, variable)
         local.append((d, step.final))
@@ -349,7 +361,7 @@ def _one(page: Page, model: RecipeModel, variable: str, *, detail: bool) -> None
                 others=view.listed(view.formula(s) for s in others),
             )
             left = _local_name(d, symbol, of, len(users))
-            n = page.equation(view.rows([left, step.final]), reason, view.mark(step.evidence))
+            n = page.equation(view.rows([left, step.final]), mark=view.mark(step.evidence), lead=reason)
             shown.append(n)
             if d.symbol == of:
                 direct = n
@@ -369,7 +381,7 @@ def _chain(
     model: RecipeModel,
     variable: str,
     local: Sequence[tuple[Definition, Expr]],
-    shown: list[int] | None,
+    shown: list[str] | None,
 ) -> None:
     """dL/dv as a sum of dL/du du/dv over what uses v, checked as an equation."""
     view, of = page.view, model.model.symbol(model.of)
@@ -378,7 +390,7 @@ def _chain(
     by_name: list[Formula | str] = []
     put_in: list[Formula | str] = []
     equation: list[Expr] = []
-    used: list[int] = []
+    used: list[str] = []
     for d, derivative in local:
         if d.symbol == of:
             outer_value: Expr = S.One
@@ -410,7 +422,7 @@ def _chain(
     else:
         reason = page.words("entries.likewise")
     row = Row(view.formula(total.left), joined(*right))
-    page.shown[model.name, variable] = page.equation([row], reason, view.mark(evidence))
+    page.shown[model.name, variable] = page.equation([row], mark=view.mark(evidence), lead=reason)
 
 
 def _entry(page: Page, model: RecipeModel, entry: str, *, first: bool) -> None:
@@ -442,7 +454,7 @@ def _conclusion(page: Page, model: RecipeModel, role: Role) -> None:
         rows.append(Row(entry_left, joined(view.formula(e), *between, " ", relation(exact), " ", value)))
     shown, exact = page.group_values(model, found, values)
     rows.append(Row(left, shown, relation(exact)))
-    page.equation(rows, page.words("entries.numbers"))
+    page.equation(rows, lead=page.words("entries.numbers"))
 
 
 def meaning(page: Page, section: Section) -> None:

@@ -26,11 +26,10 @@ from symgrad.expr import (
     shape_of,
     walk,
 )
-from symgrad.rendering.document import Formula, Inline, Items, Paragraph, Row, Table, plain
+from symgrad.rendering.document import Formula, Inline, Items, Paragraph, Row, Table, joined, plain
 from symgrad.rendering.numbers import evaluate, number, relation
 from symgrad.rendering.recipe import RecipeModel, Section
 from symgrad.rendering.sections import ROLES, Page, list_formula
-from symgrad.rendering.view import joined
 
 __all__ = ["DEEP_KINDS"]
 
@@ -171,12 +170,12 @@ def _made_of(page: Page, model: RecipeModel, symbol: Expr, form: Expr) -> Inline
 def _size(page: Page, e: Expr) -> Formula:
     """The sizes of a matrix or vector; 1 for a number."""
     if not is_matrix(e):
-        return Formula("1", "1")
+        return Formula("1", "1", "1")
     rows, cols = (page.view.formula(s) for s in e.shape)
     return joined(rows, r" \times |×", cols)
 
 
-def _local_equation(page: Page, derivation: Derivation, symbol: Expr, form: Expr) -> int:
+def _local_equation(page: Page, derivation: Derivation, symbol: Expr, form: Expr) -> str:
     """The gradient of a quantity of one layer, checked, with the rule that gives it."""
     left = gradient(derivation.of, symbol)
     step = next(s for s in derivation.steps if s.left == left and form in s.equation)
@@ -186,7 +185,7 @@ def _local_equation(page: Page, derivation: Derivation, symbol: Expr, form: Expr
     )
 
 
-def components(page: Page, model: RecipeModel) -> list[int]:
+def components(page: Page, model: RecipeModel) -> list[str]:
     """The gradients entry by entry in index notation; the numbers of the equations with a transpose in them."""
     view = page.view
     page.say("layer.components.intro")
@@ -194,7 +193,7 @@ def components(page: Page, model: RecipeModel) -> list[int]:
     first = next(iter(model.model.definitions())).symbol
     upstream = gradient(model.model.symbol(model.of), first)
     page.say("layer.components.upstream", upstream=view.formula(upstream), output=view.formula(first))
-    turned: list[int] = []
+    turned: list[str] = []
     for group in (model.model.symbol(n) for n in _parameters(model)):
         derivation = page.book.derive(model, str(group), method="components")
         page.say(
@@ -202,7 +201,7 @@ def components(page: Page, model: RecipeModel) -> list[int]:
             f=view.formula(derivation.of),
             x=view.formula(group),
         )
-        page.add(*view.steps(derivation, _behind(derivation)))
+        page.steps(derivation, _behind(derivation))
         if any(isinstance(n, Transpose) for n in walk(derivation.steps[-1].right)):
             turned.append(view.last)
     return turned
@@ -241,7 +240,7 @@ def depth(page: Page, section: Section) -> None:
         page.add(*view.definitions(model.model))
         derivation = page.book.derive(model, case["wrt"])
         page.say("depth_section.question", f=view.formula(derivation.of), x=view.formula(derivation.wrt))
-        page.add(*view.steps(derivation))
+        page.steps(derivation)
         overall = _by_the_output(page, derivation)
         if overall is None:
             overview.append((title, (view.formula(derivation.left),), (view.formula(derivation.final),)))
@@ -342,19 +341,19 @@ def limits(page: Page, section: Section) -> None:
         if value.is_Add or value.is_Pow:
             inside = joined(r"\left( |(", inside, r" \right)|)")
         left = joined(
-            r"\lim_{|lim_(",
+            r'\lim_{|lim_(|limits("lim")_(',
             view.formula(length),
             r" \to | → ",
             view.formula(sympy.oo),
             "} |) ",
             inside,
-            "^{|^",
+            "^{|^|^(",
             view.formula(length),
-            "}|",
+            "}||)",
         )
         put_in = joined(shown, " = ", view.formula(value))
         reason = words(f"limits.{compared}", size=shown, value=put_in, r=view.formula(r))
-        page.equation([Row(left, view.formula(limit))], reason)
+        page.equation([Row(left, view.formula(limit))], lead=reason)
         page.say(f"limits.{fate(limit)}", size=shown)
     count = section.options["depth"]
     page.say("limits.numbers", depth=joined(view.formula(length), f" = {count}"), base=view.formula(base))
@@ -362,7 +361,9 @@ def limits(page: Page, section: Section) -> None:
     for weight in section.options["weights"]:
         value, exact = number(weight**count)
         limit = sympy.limit(abs(weight) ** length, length, sympy.oo)
-        power = joined(_powered(weight), f"^{{{count}}}|^{count}", " ", relation(exact), " ", value)
+        power = joined(
+            _powered(weight), f"^{{{count}}}|^{count}|^({count})", " ", relation(exact), " ", value
+        )
         rows.append(((number(weight)[0],), (power,), words(f"limits.fate.{fate(limit)}")))
     head = ((view.formula(base),), words("limits.head.factor"), words("limits.head.fate"))
     page.add(Table(head, tuple(rows), (20, 40, 40)))
@@ -402,7 +403,9 @@ def summary(page: Page, section: Section) -> None:
                 f"summary.depth.{kind}",
                 weight=joined(view.formula(base), " = ", number(weight)[0]),
                 depth=str(count),
-                factor=joined(_powered(weight), f"^{{{count}}}|^{count}", " ", relation(exact), " ", value),
+                factor=joined(
+                    _powered(weight), f"^{{{count}}}|^{count}|^({count})", " ", relation(exact), " ", value
+                ),
             )
         )
     items.append(words("summary.initialisation", depth=view.formula(length)))
@@ -502,7 +505,7 @@ def derivation_section(page: Page, section: Section) -> None:
             f=page.view.formula(derivation.of),
             x=page.view.formula(derivation.wrt),
         )
-        page.add(*page.view.steps(derivation))
+        page.steps(derivation)
         page.add(*page.view.result(derivation))
 
 

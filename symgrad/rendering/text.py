@@ -8,11 +8,11 @@ from sympy.matrices import MatrixBase
 from symgrad.rendering.math_printer import ATOM, HADAMARD, POWER, PRODUCT, MathPrinter, Piece
 from symgrad.rendering.notation import GREEK, Notation, split_name
 
-__all__ = ["TextPrinter", "to_text"]
+__all__ = ["FUNCTION_NAMES", "GREEK_LETTERS", "TextPrinter", "to_text"]
 
 _SUPERSCRIPT = dict(zip("0123456789+-−()Tn⊤", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ᵀⁿᵀ", strict=True))
 _SUBSCRIPT = dict(zip("0123456789", "₀₁₂₃₄₅₆₇₈₉", strict=True))
-_GREEK_LETTERS = dict(
+GREEK_LETTERS = dict(
     zip(
         GREEK,
         [*"αβγδεζηθικλμνξοπρστυφχψω", *"ΓΔΘΛΞΠΣΥΦΨΩ"],
@@ -20,7 +20,7 @@ _GREEK_LETTERS = dict(
     )
 )
 _ACCENTS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303"}
-_FUNCTIONS = {
+FUNCTION_NAMES = {
     "sigmoid": "σ",
     "relu": "ReLU",
     "leaky_relu": "LeakyReLU",
@@ -62,7 +62,7 @@ class TextPrinter(MathPrinter):
 
     def name(self, name: str, *, matrix: bool) -> Piece:
         parts = split_name(name)
-        base = _GREEK_LETTERS.get(parts.letters, parts.letters)
+        base = GREEK_LETTERS.get(parts.letters, parts.letters)
         if parts.accent:
             base = base + _ACCENTS[parts.accent] if len(base) == 1 else base + parts.accent
         for s in parts.subscripts:
@@ -111,7 +111,7 @@ class TextPrinter(MathPrinter):
         if name == "abs":
             return Piece(f"|{self(args[0])}|")
         plain = name.rstrip("'")
-        head = _FUNCTIONS.get(plain) or _GREEK_LETTERS.get(plain, plain)
+        head = FUNCTION_NAMES.get(plain) or GREEK_LETTERS.get(plain, plain)
         return Piece(head + "′" * (len(name) - len(plain)) + self.brackets(", ".join(self(a) for a in args)))
 
     def derivative(self, f: str, x: str, order: int = 1) -> Piece:

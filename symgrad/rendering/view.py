@@ -5,7 +5,7 @@ No mathematics is decided here: which sentence stands at a step is chosen by the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sympy import Expr, KroneckerDelta, Sum, Symbol
@@ -34,7 +34,12 @@ from symgrad.rendering.document import (
     Inline,
     Paragraph,
     Proof,
+    Reference,
     Row,
+    Sign,
+    inlines,
+    inside,
+    joined,
     plain,
     sentence,
 )
@@ -42,23 +47,25 @@ from symgrad.rendering.latex import to_latex
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.phrases import Catalogue, Filling
 from symgrad.rendering.text import to_text
+from symgrad.rendering.typst import to_typst
 
-__all__ = ["View", "joined", "named_question"]
+__all__ = ["DOTS", "SIGNS", "View", "named_question"]
 
+DOTS = r", \ldots, |, …, "
+"""The dots of a list that goes on."""
+
+SIGNS: Mapping[str, tuple[str, str]] = {
+    "proved": ("●", r"\bullet"),
+    "verified": ("▲", r"\blacktriangle"),
+    "agrees": ("○", r"\circ"),
+    "none": ("–", "-"),
+}
+"""The signs for what is known about an equation, with their LaTeX."""
+
+_SHORT = 30
+"""A reason of fewer characters is said again each time."""
 _LINE = 64
 """A chain of equations longer than this many characters in Unicode gets a line for each equation."""
-
-
-def joined(*parts: Formula | str) -> Formula:
-    """One formula out of formulas and signs; a sign is written as `latex|text` or, the same in both, alone."""
-    latex, text = "", ""
-    for part in parts:
-        if isinstance(part, Formula):
-            latex, text = latex + part.latex, text + part.text
-        else:
-            first, bar, second = part.partition("|")
-            latex, text = latex + first, text + (second if bar else first)
-    return Formula(latex, text)
 
 
 def named_question(derivation: Derivation, notation: Notation) -> Notation:
@@ -72,18 +79,27 @@ def named_question(derivation: Derivation, notation: Notation) -> Notation:
 
 @dataclass
 class View:
-    """How expressions and steps are shown in one document: its words, its notation, its equation numbers."""
+    """How expressions and steps are shown in one document: its words, its notation, its equation numbers.
+
+    `signs` marks evidence by a sign instead of words. `compact` says a long reason once, and later where it stands.
+    `series` is what the numbers of a part of the document begin with; each series counts on its own.
+    """
 
     words: Catalogue
     notation: Notation = field(default_factory=Notation)
-    last: int = 0
+    signs: bool = False
+    compact: bool = False
+    series: str = ""
+    last: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    said: dict[Inline, str] = field(default_factory=dict)
 
     # --- formulas ------------------------------------------------------------------------------------
 
     def formula(self, e: Expr) -> Formula:
         """An expression in every notation; entries are counted from one."""
         e = one_based(e)
-        return Formula(to_latex(e, self.notation), to_text(e, self.notation))
+        return Formula(to_latex(e, self.notation), to_text(e, self.notation), to_typst(e, self.notation))
 
     def equal(self, *expressions: Expr) -> Formula:
         """A chain of equal expressions in one line."""
@@ -96,7 +112,7 @@ class View:
         """A chain of equal expressions; a long one has a line for each equation."""
         left, *rest = (self.formula(e) for e in chain)
         if not rest:
-            return (Row(None, left, Formula("", "")),)
+            return (Row(None, left, Formula("", "", "")),)
         if len(rest) == 1 or sum(len(f.text) + 3 for f in (left, *rest)) <= _LINE:
             parts: list[Formula | str] = [rest[0]]
             for f in rest[1:]:
@@ -104,9 +120,10 @@ class View:
             return (Row(left, joined(*parts)),)
         return (Row(left, rest[0]), *(Row(None, f) for f in rest[1:]))
 
-    def number(self) -> int:
+    def number(self) -> str:
         """The next equation number."""
-        self.last += 1
+        self.counts[self.series] = self.counts.get(self.series, 0) + 1
+        self.last = f"{self.series}{self.counts[self.series]}"
         return self.last
 
     def listed(self, parts: Iterable[Filling]) -> Inline:
@@ -121,9 +138,9 @@ class View:
                 out.append(plain(str(part)) if isinstance(part, str | int) else part)
         return sentence(*out)
 
-    def reference(self, numbers: Iterable[int]) -> Inline:
+    def reference(self, numbers: Iterable[str]) -> Inline:
         """Equation numbers, as they are referred to in a sentence."""
-        return self.listed(f"({n})" for n in numbers)
+        return self.listed((Reference("eq", n),) for n in numbers)
 
     # --- models --------------------------------------------------------------------------------------
 
@@ -136,7 +153,7 @@ class View:
         def flush(reason: Inline = ()) -> None:
             if run:
                 rows = tuple(Row(self.formula(d.symbol), self.formula(d.value)) for d in run)
-                blocks.append(Equation(rows, self.number() if number else None, reason))
+                blocks.append(Equation(rows, self.number() if number else None, lead=reason))
                 run.clear()
 
         for item in model.items:
@@ -156,7 +173,7 @@ class View:
             self.formula(loop.index),
             " = ",
             self.formula(loop.lower),
-            r", \ldots, |, …, ",
+            DOTS,
             self.formula(loop.upper),
         )
 
@@ -167,7 +184,7 @@ class View:
         if is_scalar(e):
             return space
         if sizes[1] == 1:
-            return joined(space, "^{|^", self.formula(sizes[0]), "}|")
+            return joined(space, "^{|^|^(", self.formula(sizes[0]), "}||)")
         times = joined(self.formula(sizes[0]), r" \times |×", self.formula(sizes[1]))
         return joined(space, "^{|^(", times, "}|)")
 
@@ -175,14 +192,20 @@ class View:
 
     def steps(self, derivation: Derivation, skip: Collection[int] = ()) -> list[Block]:
         """The steps as numbered equations; base and step of an induction stand in a proof."""
-        numbers: dict[int, int] = {}
+        numbers: dict[int, str] = {}
+        said: dict[tuple[Expr, ...], str] = {}
         blocks: list[Block] = []
         inside: list[Block] = []
-        claim, about = 0, ""
+        claim, about = "", ""
         for step in derivation.steps:
             if step.number in skip:
                 continue
+            if step.equation in said:  # a step that only says again what an equation before it says
+                numbers[step.number] = said[step.equation]
+                continue
             numbers[step.number] = self.number()
+            if _part(step) is None:
+                said[step.equation] = numbers[step.number]
             equation = self.step(derivation, step, numbers)
             if _part(step) is None:
                 if inside:
@@ -196,7 +219,7 @@ class View:
             blocks.append(self._proof(inside, claim, "geometric" in about))
         return blocks
 
-    def _proof(self, inside: Sequence[Block], claim: int, geometric: bool) -> Proof:
+    def _proof(self, inside: Sequence[Block], claim: str, geometric: bool) -> Proof:
         """The proof of what stands before it: of a closed form, or of the sum that closes it."""
         if geometric:
             return Proof(self.words("proof.sum_title"), tuple(inside), self.words("proof.sum_end"))
@@ -207,9 +230,11 @@ class View:
             self.words("proof.end", equations=claimed),
         )
 
-    def step(self, derivation: Derivation, step: Step, numbers: Mapping[int, int]) -> Equation:
+    def step(self, derivation: Derivation, step: Step, numbers: Mapping[int, str]) -> Equation:
         """A step as an equation, with the rule in words, what it rests on, and its evidence."""
         reason = self.reason(derivation, step, numbers)
+        if _part(step) is None:
+            reason = self.once(reason, numbers[step.number])
         used = [numbers[p] for p in step.premises if p in numbers]
         if used and _part(step) is None:
             reason = sentence(
@@ -217,11 +242,22 @@ class View:
             )
         return Equation(self.rows(step.equation), numbers[step.number], reason, self.mark(step.evidence))
 
-    def mark(self, evidence: Evidence) -> Inline:
-        """What is known about an equation, in a word or two."""
-        return self.words(f"evidence.mark.{evidence.level}")
+    def once(self, reason: Inline, number: str) -> Inline:
+        """A reason the first time; later, where it was said."""
+        if not self.compact or sum(len(piece.text) for piece in reason) < _SHORT:
+            return reason
+        first = self.said.setdefault(reason, number)
+        return reason if first == number else self.words("step.again", equations=self.reference([first]))
 
-    def reason(self, derivation: Derivation, step: Step, numbers: Mapping[int, int] | None = None) -> Inline:
+    def mark(self, evidence: Evidence) -> Inline:
+        """What is known about an equation, in a word or two, or as a sign."""
+        words = self.words(f"evidence.mark.{evidence.level}")
+        if not self.signs:
+            return words
+        text, latex = SIGNS[evidence.level]
+        return (Sign(text, latex, "".join(piece.text for piece in words).strip("()（）")),)
+
+    def reason(self, derivation: Derivation, step: Step, numbers: Mapping[int, str] | None = None) -> Inline:
         """Why the step holds, as a sentence; `numbers` are those of the equations shown before it."""
         terms: dict[str, Filling] = {
             k: v if isinstance(v, str) else self.formula(v) for k, v in step.terms.items()
@@ -286,6 +322,17 @@ class View:
             return self.words(f"evidence.instances.{evidence.level}", lengths=lengths)
         return self.words(f"evidence.answer.{evidence.level}")
 
+    def legend(self, blocks: Iterable[Block]) -> list[Block]:
+        """What the signs of the blocks mean, as small print; nothing if there are none."""
+        used = {p.text for b in blocks for line in _all_inlines(b) for p in line if isinstance(p, Sign)}
+        says: list[Inline] = []
+        for level in LEVELS:
+            text, latex = SIGNS[level]
+            if text in used:
+                words = self.words(f"legend.{level}", sign=(Sign(text, latex, ""),))
+                says.append(words)
+        return [Paragraph(self.words("legend.intro", list=self.listed(says)), small=True)] if says else []
+
     def lengths(self, derivation: Derivation) -> Formula | None:
         """The lengths of the loop at which a closed form was checked: L = 1, ..., 6."""
         loop = next((i for i in derivation.model.items if isinstance(i, Loop)), None)
@@ -297,7 +344,7 @@ class View:
         name = self.formula(loop.upper)
         if len(found) == 1:
             return joined(name, f" = {found[0]}")
-        return joined(name, f" = {found[0]}", r", \ldots, |, …, ", str(found[-1]))
+        return joined(name, f" = {found[0]}", DOTS, str(found[-1]))
 
     # --- a derivation on its own ---------------------------------------------------------------------
 
@@ -359,6 +406,13 @@ class View:
             for e in used
             if e not in defined and not is_scalar(e) and leaf_name(e) not in families and e not in sizes
         ]
+
+
+def _all_inlines(block: Block) -> Iterator[Inline]:
+    """Every line of words of a block and of those in it."""
+    yield from inlines(block)
+    for b in inside(block):
+        yield from _all_inlines(b)
 
 
 def _part(step: Step) -> str | None:
