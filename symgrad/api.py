@@ -521,7 +521,9 @@ def _checked(derivation: Derivation) -> Derivation:
     answer = derivation.answer
     if derivation.layout not in ("gradient",) and derivation.steps and derivation.steps[-1].rule == "layout":
         answer = None if answer is None else transpose(answer)
-    if answer is None:
+    if answer is None and derivation.model.has_loops:
+        evidence = weakest_of(check_answer(derivation, derivation.result), steps)
+    elif answer is None:
         level = weakest([s.evidence for s in steps])
         evidence = Evidence(level, "every step of the chain rule")
     else:

@@ -127,7 +127,7 @@ def test_any_depth_has_closed_forms_with_proofs(lang: str) -> None:
         assert form in text, form
     assert text.count(words("depth.base")[0].text) == 6
     assert text.count(words("depth.step", hypothesis="")[-1].text) == 6
-    assert text.count(r"$L = 1, \ldots, 6$") == 6
+    assert text.count(r"$L = 1, \ldots, 8$") == 6
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

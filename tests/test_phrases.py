@@ -99,7 +99,7 @@ def test_every_step_that_the_methods_record_has_its_sentence() -> None:
     """Steps are named by strings such as "depth.closed" in the code that records them."""
     named = {
         n.value
-        for path in (PACKAGE / "deriving").glob("*.py")
+        for path in (PACKAGE / "deriving").rglob("*.py")
         for n in literals(path)
         if re.fullmatch(r"(depth|differential|components|explicit)\.[a-z_]+", n.value)
     }

@@ -83,11 +83,11 @@ class _Checker:
         self.model = model
         self.prover = Prover(model)
         self._at: dict[Symbol, Integer] = {}
-        self._loop = next((item for item in model.items if isinstance(item, Loop)), None)
+        self._indices = {item.index for item in model.items if isinstance(item, Loop)}
         expressions = [e for equation in equations for e in equation if not _is_differential(e)]
-        if self._loop is not None:
-            self._at = _a_middle_layer(self._loop, expressions)
-            model = model.unrolled({s: int(n) for s, n in self._at.items() if s != self._loop.index})
+        if self._indices:
+            self._at = _a_middle_layer(model, expressions)
+            model = model.unrolled({s: int(n) for s, n in self._at.items() if s not in self._indices})
         self._numeric_model = model
         self._points = Points(model, [self._concrete(e) for e in expressions])
 
@@ -105,7 +105,9 @@ class _Checker:
         return check_equation(self._numeric_model, sides, points=self._points)
 
     def _concrete(self, e: Expr) -> Expr:
-        return e if self._loop is None else written_out(_apart(e, self._loop.index).xreplace(self._at))
+        for index in self._indices:
+            e = _apart(e, index)
+        return written_out(e.xreplace(self._at)) if self._indices else e
 
     def _link(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
         if a == b:
@@ -129,13 +131,29 @@ def _is_differential(e: Expr) -> bool:
     return any(isinstance(n, Differential | ScalarDifferential) for n in walk(e))
 
 
-def _a_middle_layer(loop: Loop, expressions: Iterable[Expr]) -> dict[Symbol, Integer]:
-    """Three layers, the second of them as the general one; counters of an induction are two."""
-    at: dict[Symbol, Integer] = {s: Integer(3) for s in loop.upper.free_symbols}
-    at[loop.index] = Integer(2)
+def _a_middle_layer(model: Model, expressions: Iterable[Expr]) -> dict[Symbol, Integer]:
+    """Three layers in every loop, the second of them as the general one; counters of an induction are two."""
+    at: dict[Symbol, Integer] = {}
+    for loop in (item for item in model.items if isinstance(item, Loop)):
+        at |= _length(loop, 3, at)
+        at[loop.index] = loop.lower.xreplace(at) + 1
     for e in expressions:
         at |= {s: Integer(2) for s in e.free_symbols if s.is_integer and str(s).endswith("_")}
     return at
+
+
+def _length(loop: Loop, layers: int, known: Mapping[Symbol, Integer]) -> dict[Symbol, Integer]:
+    """Numbers for the names in a loop's bounds, so that it has a number of layers; what is known stays."""
+    lower, upper = (b.xreplace(dict(known)) for b in (loop.lower, loop.upper))
+    free = sorted((lower + upper).free_symbols, key=str)
+    if not free:
+        return {}
+    first = {s: Integer(1) for s in free[1:]}
+    for n in range(1, 4 * layers + 8):
+        at = {**first, free[0]: Integer(n)}
+        if (upper - lower).xreplace(at) == layers - 1:
+            return at
+    return {**first, free[0]: Integer(layers)}
 
 
 def _apart(e: Expr, index: Symbol) -> Expr:
@@ -227,24 +245,31 @@ class _Instance:
 
 
 def instances(question: Question) -> Iterator[dict[Symbol, Integer]]:
-    """The lengths, and for each the layers, at which a closed form is checked: lengths 1 to 6, every layer."""
-    loop = next(item for item in question.model.items if isinstance(item, Loop))
-    lengths = sorted(loop.upper.free_symbols, key=str)
+    """The lengths, and for each the layers, at which a closed form is checked: lengths 1 to 8.
+
+    Every layer of the short ones, the first, one in the middle and the last of the long ones. Where there are several
+    loops with lengths of their own, these differ.
+    """
+    loops = [item for item in question.model.items if isinstance(item, Loop)]
     for n in range(1, INSTANCES + 1):
-        if not lengths:
-            length: dict[Symbol, Integer] = {}
-        else:
-            length = {lengths[0]: Integer(n)}
-            if (loop.upper - loop.lower).xreplace(length).is_negative:
-                continue
-        if question.wrt.has(loop.index):
-            first, last = (b.xreplace(length) for b in (loop.lower, loop.upper))
-            for k in range(int(first), int(last) + 1):
-                yield {**length, loop.index: Integer(k)}
-        elif not _is_beyond(question.wrt, loop.upper.xreplace(length)):
-            yield length
-        if not lengths:
+        at: dict[Symbol, Integer] = {}
+        for place, loop in enumerate(loops):
+            at |= _length(loop, 1 + (n - 1 + 3 * place) % INSTANCES, at)
+        if any((loop.upper - loop.lower).xreplace(at).is_negative for loop in loops):
+            continue
+        own = [loop for loop in loops if question.wrt.has(loop.index)]
+        if own:
+            first, last = (int(b.xreplace(at)) for b in (own[0].lower, own[0].upper))
+            layers = range(first, last + 1) if n <= _EVERY_LAYER else (first, (first + last) // 2, last)
+            for k in layers:
+                yield {**at, own[0].index: Integer(k)}
+        elif not any(_is_beyond(question.wrt, loop.upper.xreplace(at)) for loop in loops):
+            yield at
+        if not at:
             return
+
+
+_EVERY_LAYER = 4
 
 
 def _is_beyond(wrt: Expr, last: Expr) -> bool:
@@ -254,7 +279,7 @@ def _is_beyond(wrt: Expr, last: Expr) -> bool:
 
 
 def _check_instances(question: Question, answer: Expr) -> Evidence:
-    """The closed form against plain differentiation of the network written out, for lengths 1 to 6.
+    """The closed form against plain differentiation of the network written out, for lengths 1 to 8.
 
     All of them are compared in numbers; the level is `proved` if each of them is proved by normal forms.
     The induction itself is checked with the steps.
@@ -262,10 +287,14 @@ def _check_instances(question: Question, answer: Expr) -> Evidence:
     proved = True
     sizes: list[Mapping[str, int]] = []
     tested, worst = 0, 0.0
+    indices = {item.index for item in question.model.items if isinstance(item, Loop)}
+    of = question.of
+    for index in indices:
+        answer, of = _apart(answer, index), _apart(of, index)
     for at in instances(question):
         lengths = {s: int(n) for s, n in at.items()}
-        model = question.model.unrolled(lengths)
-        one = _Instance(model, question.of, question.wrt.xreplace(at))
+        model = question.model.unrolled({s: n for s, n in lengths.items() if s not in indices})
+        one = _Instance(model, written_out(of.xreplace(at)), question.wrt.xreplace(at))
         value = written_out(answer.xreplace(at))
         numbers = check_gradient(model, one.of, one.wrt, value, count=1, sets=1)
         if numbers.level == "none":

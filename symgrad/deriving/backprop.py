@@ -34,7 +34,18 @@ from symgrad.expr import (
 )
 from symgrad.rules import Rule, rule_for
 
-__all__ = ["AsDerived", "Sweep", "Tidy", "active_symbols", "backprop", "expand", "needed_steps", "sweep_back"]
+__all__ = [
+    "AsDerived",
+    "Contribution",
+    "Sweep",
+    "Tidy",
+    "active_symbols",
+    "backprop",
+    "expand",
+    "needed_steps",
+    "settle",
+    "sweep_back",
+]
 
 
 class Tidy(Protocol):
@@ -148,15 +159,17 @@ def sweep_back(
     wrt: Collection[Expr],
     tidy: Tidy,
     waiting: dict[Expr, list[Contribution]] | None = None,
+    open_: Collection[Expr] = (),
 ) -> None:
     """Go back over definitions, last to first, and settle the adjoints of `wrt`.
 
     `seeds` gives the adjoints of symbols that are known from elsewhere: 1 for the result itself, the
-    unevaluated gradient by the output of a layer. `waiting` holds contributions from later parts.
+    unevaluated gradient by the output of a layer. `waiting` holds contributions from later parts; those to
+    symbols in `open_` are left in it, because earlier parts may add to them.
     """
     waiting = {} if waiting is None else waiting
-    active = active_symbols(definitions, wrt)
-    cut = set(wrt) - set(seeds)
+    active = active_symbols(definitions, {*wrt, *open_})
+    cut = {*wrt, *open_} - set(seeds)
     for d in reversed(definitions):
         if d.symbol not in active or d.symbol in cut:
             continue
@@ -164,17 +177,17 @@ def sweep_back(
             adjoint = seeds[d.symbol]
             premises = (sweep.step_of[d.symbol],) if d.symbol in sweep.step_of else ()
         elif d.symbol in waiting:
-            _settle(sweep, d.symbol, waiting.pop(d.symbol), tidy)
+            settle(sweep, d.symbol, waiting.pop(d.symbol), tidy)
             adjoint, premises = gradient(sweep.f, d.symbol), (sweep.step_of[d.symbol],)
         else:
             continue
         _through(sweep, d.value, d.symbol, adjoint, active, waiting, premises, tidy)
     for symbol in wrt:
         if symbol in waiting:
-            _settle(sweep, symbol, waiting.pop(symbol), tidy)
+            settle(sweep, symbol, waiting.pop(symbol), tidy)
 
 
-def _settle(sweep: Sweep, node: Expr, parts: list[Contribution], tidy: Tidy) -> None:
+def settle(sweep: Sweep, node: Expr, parts: list[Contribution], tidy: Tidy) -> None:
     """All uses of a node are known: its adjoint is the sum of what they contribute."""
     raw = add(*(c.value for c in parts))
     value = tidy(raw)

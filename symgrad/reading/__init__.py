@@ -119,11 +119,14 @@ def _declared(
     sizes, words = shape_lists(shapes), assumption_sets(assume)
     smooth = set(functions) | {name for name, said in words.items() if "function" in said}
     rest: list[Statement | Header] = []
+    families: set[str] = set()
     for part in parts:
         if isinstance(part, Header) or part.declared is None:
             rest.append(part)
             continue
-        name, _, said = part.declared
+        name, by_layer, said = part.declared
+        if by_layer is not None:  # y[t] : n declares one vector a layer
+            families.add(name)
         from symgrad.expr import ASSUMPTIONS
 
         given = [w for w in said if w in ASSUMPTIONS]
@@ -140,7 +143,7 @@ def _declared(
     for name in smooth:
         sizes.pop(name, None)
     equal = tuple((str(a), str(b)) for a, b in _pairs(dims_equal))
-    return Elaborator(text, sizes, words, smooth, equal), rest
+    return Elaborator(text, sizes, words, smooth, equal, family_names=families), rest
 
 
 def _pairs(dims_equal: Iterable[Sequence[str]]) -> list[tuple[str, str]]:

@@ -103,6 +103,7 @@ class Elaborator:
     indices: dict[str, Symbol] = field(default_factory=dict)
     defined: dict[str, int] = field(default_factory=dict)
     later: set[str] = field(default_factory=set)
+    unmade: set[str] = field(default_factory=set)
     missing: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -246,6 +247,7 @@ class Elaborator:
         self._find_families(parts)
         trees = [p.tree.children[0] for p in parts if isinstance(p, Statement) and p.tree is not None]
         self.later = {str(t.children[0]) for t in trees} - self.family_names
+        self.unmade = {str(t.children[0]) for t in trees} & self.family_names
         items: list[Definition | Loop] = []
         i = 0
         while i < len(parts):
@@ -439,6 +441,9 @@ class Elaborator:
         base, *indices = tree.children
         if base.data == "name" and str(base.children[0]) in self.family_names and len(indices) == 1:
             name = str(base.children[0])
+            if name in self.unmade and name not in self.symbols and name not in self.shapes:
+                if not any((i - self._bound(indices[0])).is_positive for i in self.indices.values()):
+                    self.fail(NameUnknownError, f"{name} is used before it is defined", base)
             family = self.lookup(name, base)
             if not isinstance(family, Family):
                 self.fail(ReadError, f"{name} is no family", base)

@@ -1,0 +1,233 @@
+"""Networks of any depth: recurrences with one or several states, several loops, sums over layers, shared weights."""
+
+from __future__ import annotations
+
+import pytest
+
+from symgrad import derive, read_model
+from symgrad.api import Derivation
+from symgrad.checking.derivation import check_answer
+from symgrad.errors import CheckError, DeriveError, NameUnknownError, SymgradError, UnsupportedError
+from symgrad.expr import scale
+from symgrad.rendering.numpy import to_numpy
+
+RECURRENT = """
+W : n n
+U : n d
+V : k n
+x[t] : d
+y[t] : k
+h0 : n
+h[0] = h0
+for t in 1..T:
+    z[t] = W @ h[t-1] + U @ x[t]
+    h[t] = tanh(z[t])
+    o[t] = V @ h[t]
+loss = sum(t in 1..T, norm(o[t] - y[t])**2) / 2
+"""
+ADDED_UP = """
+W : n n
+x : n
+y[t] : n
+h[0] = x
+c[0] = 0
+for t in 1..T:
+    h[t] = tanh(W @ h[t-1])
+    c[t] = c[t-1] + norm(h[t] - y[t])**2
+loss = c[T]
+"""
+TWO_LOOPS = """
+W : n n
+V : n n
+x : n
+y : n
+a[0] = x
+for l in 1..L:
+    a[l] = tanh(W[l] @ a[l-1])
+s[0] = a[L]
+for t in 1..T:
+    s[t] = tanh(V @ s[t-1])
+loss = norm(s[T] - y)**2 / 2
+"""
+STACKED = """
+W : n n
+V : n n
+U : n n
+x : n
+y : n
+h[0] = x
+s[0] = x
+for t in 1..T:
+    h[t] = tanh(W @ h[t-1])
+    s[t] = tanh(V @ s[t-1] + U @ h[t])
+loss = norm(s[T] - y)**2 / 2
+"""
+DECAY = """
+W : n n
+x : n
+y : n
+lam : positive
+a[0] = x
+for l in 1..L:
+    a[l] = relu(W[l] @ a[l-1])
+loss = norm(a[L] - y)**2 / 2 + lam * sum(l in 1..L, norm(W[l])**2)
+"""
+ROWS = """
+W : n n
+X : m n
+Y : m n
+A[0] = X
+for l in 1..L:
+    Z[l] = A[l-1] @ W[l]
+    A[l] = tanh(Z[l])
+loss = norm(A[L] - Y)**2 / 2
+"""
+CELL = """
+F : n n
+G : n n
+x : n
+y : n
+h[0] = x
+c[0] = x
+for t in 1..T:
+    f[t] = sigmoid(F @ h[t-1])
+    g[t] = tanh(G @ h[t-1])
+    c[t] = f[t] * c[t-1] + g[t]
+    h[t] = tanh(c[t])
+loss = norm(h[T] - y)**2 / 2
+"""
+
+
+def rules(d: Derivation) -> list[str]:
+    return [s.rule for s in d.steps]
+
+
+CARRIED = "sum(j in t..T, prod(i in t+1..j, W.T @ diag(1 - h[i]**2)) @ V.T @ (o[j] - y[j]))"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt", "answer"),
+    [
+        (RECURRENT, "V", "sum(t in 1..T, outer(o[t] - y[t], h[t]))"),
+        (RECURRENT, "h[t]", CARRIED),
+        (RECURRENT, "W", f"sum(t in 1..T, outer({CARRIED} * (1 - h[t]**2), h[t-1]))"),
+        (RECURRENT, "x[t]", f"U.T @ ({CARRIED} * (1 - h[t]**2))"),
+        (RECURRENT, "h[T]", "V.T @ (o[T] - y[T])"),
+        (ADDED_UP, "h[t]", "sum(j in t..T, 2 * prod(k in t+1..j, W.T @ diag(1 - h[k]**2)) @ (h[j] - y[j]))"),
+        (
+            TWO_LOOPS,
+            "a[l]",
+            "prod(k in l+1..L, W[k].T @ diag(1 - a[k]**2)) @ prod(k in 1..T, V.T @ diag(1 - s[k]**2)) @ (s[T] - y)",
+        ),
+        (
+            STACKED,
+            "V",
+            "sum(t in 1..T, outer((prod(k in t+1..T, V.T @ diag(1 - s[k]**2)) @ (s[T] - y)) * (1 - s[t]**2), s[t-1]))",
+        ),
+        (
+            DECAY,
+            "W[L]",
+            "2 * lam * W[L] + outer((a[L] - y) * (W[L] @ a[L-1] > 0), a[L-1])",
+        ),
+    ],
+)
+def test_closed_forms(text: str, wrt: str, answer: str) -> None:
+    d = derive(read_model(text), wrt, of="loss")
+    assert d.to_numpy() == answer
+    assert d.evidence.level in ("proved", "agrees")
+    lengths = {n for sizes in d.evidence.sizes for n in sizes.values()}
+    assert set(range(1, 9)) <= lengths
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt", "said"),
+    [
+        (RECURRENT, "W", {"depth.affine", "depth.affine_base", "depth.affine_step", "depth.shared"}),
+        (ADDED_UP, "W", {"depth.constant", "depth.affine_step"}),
+        (TWO_LOOPS, "x", {"depth.closed", "depth.base", "depth.step", "depth.ends"}),
+        (ROWS, "W[l]", {"depth.recurrence_vec", "depth.vec", "depth.vec_base", "depth.vec_step"}),
+        (ROWS.replace("tanh(Z[l])", "Z[l] @ W[l]"), "X", {"depth.sides", "depth.sides_step"}),
+        (CELL, "F", {"depth.affine", "depth.affine_step", "depth.shared"}),
+    ],
+)
+def test_what_is_proved_on_the_way(text: str, wrt: str, said: set[str]) -> None:
+    d = derive(read_model(text), wrt, of="loss")
+    assert said <= set(rules(d))
+    assert all(s.evidence.level != "none" for s in d.steps)
+
+
+def test_states_that_need_each_other_are_given_by_their_recurrences() -> None:
+    d = derive(read_model(CELL), "F", of="loss")
+    assert d.answer is None
+    assert to_numpy(d.result) == "sum(t in 1..T, outer(grad(loss, f[t]) * f[t] * (1 - f[t]), h[t-1]))"
+    written = {to_numpy(s.left): to_numpy(s.right) for s in d.steps if not s.rule.startswith("depth.")}
+    assert written["grad(loss, c[t-1])"] == "grad(loss, c[t]) * f[t] + grad(loss, h[t-1]) * (1 - h[t-1]**2)"
+    assert {s["T"] for s in d.evidence.sizes} == set(range(1, 9))
+
+
+def test_a_matrix_of_samples_has_its_gradient_by_layers() -> None:
+    d = derive(read_model(ROWS), "W[l]", of="loss")
+    assert to_numpy(d.result) == "A[l-1].T @ grad(loss, Z[l])"
+    stated = next(s for s in d.steps if s.rule == "depth.vec")
+    assert to_numpy(stated.right).startswith("prod(k in l+1..L, kron(W[k], eye(m)) @ diag(vec(1 - A[k]**2)))")
+
+
+@pytest.mark.parametrize("text", [RECURRENT, ADDED_UP, STACKED])
+def test_a_wrong_answer_is_caught(text: str) -> None:
+    d = derive(read_model(text), "W", of="loss", check=False)
+    assert d.answer is not None
+    with pytest.raises(CheckError):
+        check_answer(d, scale(2, d.answer))
+
+
+CHAIN = "W : n n\nx : n\na[0] = x\nfor l in 1..L:\n    a[l] = W[l] @ a[l-1]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt", "error", "message", "place"),
+    [
+        (CHAIN + "loss = a[L]\n", "x", DeriveError, "a scalar, and loss is a n", (6, 1)),
+        (CHAIN + "loss = norm(a[L+1])\n", "x", DeriveError, r"a\[L\+1\] is outside the loop", (6, 13)),
+        (CHAIN + "loss = norm(a[L])\n", "W[L+1]", DeriveError, "outside the loop", None),
+        (CHAIN + "loss = norm(a[L])\n", "a[-1]", DeriveError, "outside the loop", None),
+        (CHAIN.replace("1..L", "1..0") + "loss = norm(a[L])\n", "x", SymgradError, "no layers", (4, 13)),
+        (CHAIN.replace("1..L", "1..-2") + "loss = norm(a[L])\n", "x", SymgradError, "no layers", (4, 13)),
+        (CHAIN.replace("a[l-1]", "a[l+1]") + "loss = norm(a[L])\n", "x", DeriveError, "later", (5, 19)),
+        (
+            CHAIN.replace("a[l-1]", "a[l-2]") + "loss = norm(a[L])\n",
+            "x",
+            UnsupportedError,
+            "layer before",
+            (5, 19),
+        ),
+        (
+            CHAIN.replace("    a[l]", "    b[l] = c[l]\n    c[l] = a[l-1]\n    a[l]") + "loss = norm(a[L])\n",
+            "x",
+            NameUnknownError,
+            "c is used before it is defined",
+            (5, 12),
+        ),
+        ("loss = norm(a[L])\n" + CHAIN, "x", NameUnknownError, "a is used before", (1, 13)),
+        (CHAIN + "loss = norm(a[L]) + norm(a[2])\n", "x", UnsupportedError, "one layer's among many", None),
+        (
+            CHAIN + "loss = sum(l in 3..L, norm(a[l]))\n",
+            "x",
+            UnsupportedError,
+            "not the layers of the loop",
+            None,
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_where_it_stands(
+    text: str, wrt: str, error: type[SymgradError], message: str, place: tuple[int, int] | None
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        derive(read_model(text), wrt, of="loss")
+    if place is not None:
+        assert (caught.value.line, caught.value.column) == place
+
+
+def test_a_layer_that_does_not_fit_its_own_state_is_refused() -> None:
+    with pytest.raises(SymgradError, match="its formula is m") as caught:
+        read_model("W : m n\nx : n\na[0] = x\nfor l in 1..L:\n    a[l] = W[l] @ a[l-1]\nloss = norm(a[L])\n")
+    assert caught.value.line == 5
