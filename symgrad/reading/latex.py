@@ -1,0 +1,680 @@
+r"""Claims and definitions in LaTeX, as people write them in lecture notes and homework.
+
+A claim is read with every layer and every choice that its names leave open; what fits the shapes is kept. One reading
+is the claim, several are shown; where none fits, the error of the plainest reading is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import sympy
+from sympy import Expr, S, Symbol
+from sympy.matrices.expressions.matexpr import MatrixElement
+
+from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, UnsupportedError
+from symgrad.expr import any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves, same_size, shape_text
+from symgrad.reading.claim import Claim, Context, Entry, Kind
+from symgrad.reading.latex_context import Setting, setting_of
+from symgrad.reading.latex_scope import Index, Marked, Scope, Unbound, marked, stem_of
+from symgrad.reading.latex_tokens import fail_at
+from symgrad.reading.latex_tree import Node, parse_statements
+from symgrad.reading.latex_values import OpenSize, Val, entry, has_index, index_symbol, lifted, turned
+from symgrad.reading.latex_writing import derivative_parts, second_order
+
+__all__ = ["read_claim"]
+
+_MOST_RUNS = 160
+_MOST_READINGS = 6
+T = TypeVar("T")
+_Plan = tuple[dict[str, int], tuple[int, ...], dict[int, Expr]]
+
+
+def read_claim(text: str, context: Context) -> Claim:
+    r"""The claim of a formula in LaTeX.
+
+    >>> context = Context(definitions=("L = x @ A @ x",), shapes="x: n, A: n n")
+    >>> claim = read_claim(r"\frac{\partial L}{\partial x} = (A + A^\top) x", context)
+    >>> claim.read_as
+    'dL/dx = (A + A.T) @ x'
+
+    Raises   SymgradError with the position and what would fit
+    """
+    setting = setting_of(context)
+    statements = parse_statements(text, setting.words)
+    main, extra = _main_statement(statements, setting, text)
+    found, refused = _explore(lambda scope: _Claims(scope, setting, text, extra).claim(main), setting, text)
+    if not found:
+        misfit = refused if isinstance(refused, ShapeError) else None
+        if misfit is None:
+            raise refused
+        found = _with_any_shapes(main, extra, setting, text, misfit)
+    first, *others = _distinct(_preferred(found, setting))
+    if len(others) >= _MOST_READINGS:
+        raise ReadError(
+            "the formula can be read in many ways", source=text, line=1, column=1,
+            hint="write brackets, or say in the symbols what the names stand for",
+        )  # fmt: skip
+    return replace(first, readings=tuple(others))
+
+
+def _with_any_shapes(
+    main: Node, extra: Sequence[Node], setting: Setting, text: str, misfit: ShapeError
+) -> list[Claim]:
+    """The claim as it is written, though its sizes do not fit."""
+    try:
+        with any_shapes():
+            found, _ = _explore(
+                lambda scope: _Claims(scope, setting, text, extra, free=True).claim(main), setting, text
+            )
+    except (AttributeError, TypeError, ValueError, IndexError, NotImplementedError):
+        found = []
+    if not found:
+        raise misfit
+    return [replace(found[0], misfit=misfit)]
+
+
+# --- every reading -----------------------------------------------------------------------------------------
+
+
+def _explore(attempt: Callable[[Scope], T], setting: Setting, text: str) -> tuple[list[T], SymgradError]:
+    """What the attempt makes of every choice and every layer; the error of the plainest reading that failed."""
+    found: list[T] = []
+    refused: SymgradError | None = None
+    pending: list[_Plan] = [(dict(setting.layers), (), {})]
+    resorts: list[_Plan] = []
+    runs = 0
+    while pending and runs < _MOST_RUNS:
+        layers, plan, opened = pending.pop()
+        scope = setting.scope(text, layers, plan, opened)
+        runs += 1
+        try:
+            found.append(attempt(scope))
+        except Unbound as unbound:
+            error = NameUnknownError(f"{unbound.letter} is neither an index nor a layer here")
+            located = _located(error, text, unbound.node)
+            refused = refused or located
+            if unbound.letter not in layers and len(layers) < 4:
+                pending += [
+                    ({**layers, unbound.letter: n}, plan, {}) for n in reversed(setting.layer_numbers())
+                ]
+        except OpenSize as size:
+            at = next((at for at, d in scope.opened.items() if d == size.open_size), None)
+            if at is not None:
+                pending.append((layers, plan, {**scope.opened, at: size.size}))
+            continue
+        except SymgradError as error:
+            if refused is None or _rank(error) > _rank(refused):
+                refused = error
+        except RecursionError:
+            fail_at(ReadError, "the formula is nested too deeply", text, 0)
+        for position in reversed(range(len(plan), len(scope.taken))):
+            choice = scope.taken[position]
+            before = tuple(c.decided for c in scope.taken[:position])
+            branches: list[_Plan] = [
+                (layers, (*before, n), {}) for n in reversed(range(choice.options)) if n != choice.decided
+            ]
+            (resorts if choice.last_resort else pending).extend(branches)
+        if not pending and not found:
+            pending, resorts = resorts, []
+    if refused is None:
+        refused = ReadError("the formula cannot be read", source=text, line=1, column=1)
+    return found, refused
+
+
+def _rank(error: SymgradError) -> int:
+    """Which error tells most: sizes that do not fit, rather than a name that another layer lacks."""
+    if isinstance(error, ShapeError):
+        return 2
+    return 0 if error.message.endswith("is neither an index nor a layer here") else 1
+
+
+def _located(error: SymgradError, text: str, node: Node) -> SymgradError:
+    before = text[: node.at]
+    return error.located(text, before.count("\n") + 1, node.at - (before.rfind("\n") + 1) + 1)
+
+
+def _preferred(claims: list[Claim], setting: Setting) -> list[Claim]:
+    """Claims about the variable that was asked for come alone."""
+    asked = setting.wrt
+    if asked is not None:
+        about = [c for c in claims if c.wrt == asked]
+        claims = about or claims
+    return claims
+
+
+def _distinct(claims: list[Claim]) -> list[Claim]:
+    kept: dict[object, Claim] = {}
+    for c in claims:
+        kept.setdefault((c.kind, c.of, c.wrt, c.links, c.of_entry, c.wrt_entry), c)
+    return list(kept.values())
+
+
+def _main_statement(statements: list[Node], setting: Setting, text: str) -> tuple[Node, list[Node]]:
+    """The claim among the statements of a display, and the definitions beside it."""
+    equations = [s for s in statements if s.kind == "chain" and s.parts[1].text in ("=", ":=")]
+    if not equations:
+        if len(statements) == 1:
+            return statements[0], []
+        raise ReadError("there is no equation among these formulas", source=text, line=1, column=1)
+    first, *rest = equations
+    for other in statements:
+        if other is not first and other not in rest and not _is_remark(other):
+            fail_at(ReadError, "this part of the formula is not read", text, other.at, "one claim at a time")
+    return first, rest
+
+
+def _is_remark(statement: Node) -> bool:
+    """A range of an index: l = 1, 2 or 0 < alpha < 1."""
+    if statement.kind == "number" or statement.kind == "dots" or statement.kind == "letter":
+        return True
+    return statement.kind == "chain"
+
+
+# --- one reading -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What a left side says."""
+
+    kind: Kind | None
+    of: Expr
+    wrt: Expr
+    of_entry: Entry | None = None
+    wrt_entry: Entry | None = None
+    wrt_axes: tuple[Expr, ...] = ()
+
+
+class _Claims:
+    """Reads one claim in one scope."""
+
+    def __init__(
+        self, scope: Scope, setting: Setting, text: str, extra: Sequence[Node], free: bool = False
+    ) -> None:
+        self.scope, self.setting, self.text, self.free = scope, setting, text, free
+        self.meaning = setting.meaning(scope)
+        self.extra = extra
+
+    def claim(self, statement: Node) -> Claim:
+        """The claim of a statement."""
+        sides = list(statement.parts[0::2]) if statement.kind == "chain" else [statement]
+        if statement.kind == "chain":
+            for relation in statement.parts[1::2]:
+                if relation.text not in ("=", ":=", "=:"):
+                    fail_at(ReadError, f"the relation {relation.text!r} makes no claim", self.text, relation.at,
+                            "a claim is an equation")  # fmt: skip
+        self._define_extra()
+        if len(sides) == 1:
+            left, right = self._asked(sides[0]), sides
+        else:
+            found, right = self._left(sides)
+            if found is None:
+                return self._identity(sides)
+            left = found
+        for letter in [k for k, i in self.scope.indices.items()]:
+            self.scope.indices[letter].kept = True
+        self.scope.may_bind = False
+        values = [self._closed(self._right(side), side) for side in right]
+        return self._made(left, values)
+
+    def _right(self, side: Node) -> Val:
+        """A right side; a product of one factor sums over its repeated indices too."""
+        if self.scope.einstein and side.kind not in ("sum", "term"):
+            side = Node("term", (side,), side.at, side.end)
+        return self.meaning.read(side)
+
+    def _define_extra(self) -> None:
+        """Names that the display itself explains beside the claim."""
+        for equation in self.extra:
+            first, last = equation.parts[0], equation.parts[-1]
+            indices = dict(self.scope.indices)
+            m = marked(first)
+            stem = stem_of(m.base)
+            if stem is None:
+                fail_at(ReadError, "one claim at a time", self.text, equation.at)
+            try:
+                self.scope.symbol(m)
+                known = True
+            except (NameUnknownError, Unbound, ShapeError):
+                known = False
+            if known:
+                if derivative_parts(first) is None:
+                    self.scope.note("more than one equation: only the first is the claim")
+                continue
+            letters = [s.text for s in m.subs if s.kind == "letter"]
+            for letter in letters:
+                self.scope.indices[letter] = Index(index_symbol(letter), kept=True)
+            value = self.meaning.read(last)
+            if letters:
+                size = next(iter(self.scope.indices[letters[0]].sizes), None)
+                if len(letters) != 1 or size is None or not value.is_scalar:
+                    fail_at(
+                        UnsupportedError, "this definition beside the claim is not read", self.text, first.at
+                    )
+                symbol = self.scope.indices[letters[0]].symbol
+                value = lifted(Val(value.expr, (size, S.One), (symbol, S.Zero)))
+            self.scope.indices = indices
+            value = lifted(value)
+            if value.axes is not None:
+                fail_at(UnsupportedError, "this definition beside the claim is not read", self.text, first.at)
+            self.scope.names = {**self.scope.names, stem: value.expr}
+
+    # --- left sides ----------------------------------------------------------------------------------
+
+    def _asked(self, side: Node) -> _Left:
+        """What the question says, where the claim has no left side."""
+        setting = self.setting
+        if setting.target is None or setting.wrt is None:
+            fail_at(ReadError, "the claim has no left side", self.text, side.at,
+                    "write \\frac{\\partial L}{\\partial W} = .., or say of what and by what")  # fmt: skip
+        return _Left(setting.context.kind, setting.target, setting.wrt)
+
+    def _left(self, sides: list[Node]) -> tuple[_Left | None, list[Node]]:
+        """The derivative that the sides are about, and the sides that are to be checked."""
+        self.scope.may_bind = True
+        left = self._derivative_side(sides[0])
+        if left is not None:
+            return left, sides[1:]
+        if len(sides) > 2:
+            named = self._derivative_side(sides[1])
+            if named is not None and stem_of(marked(sides[0]).base) is not None:
+                return named, sides[2:]
+        return self._named_side(sides[0]), sides[1:]
+
+    def _derivative_side(self, side: Node) -> _Left | None:
+        r"""\frac{\partial f}{\partial x}, \nabla_x f, \partial f/\partial x, \frac{d}{dx} f, D f."""
+        parts = list(side.parts) if side.kind == "term" else [side]
+        first = parts[0]
+        if (fraction := derivative_parts(first)) is not None:
+            above: Sequence[Node] = fraction[0] or parts[1:]
+            variables = fraction[1]
+            if fraction[0] and len(parts) > 1:
+                return None
+            if not above:
+                return None
+            hessian = len(variables) == 2
+            if len(variables) > 2:
+                fail_at(UnsupportedError, "a derivative of third order is not read", self.text, first.at)
+            if second_order(_head(first)) and len(variables) == 1:
+                hessian = True
+            return self._derivative(above, variables[0], hessian, side)
+        head = first.parts[0] if first.kind == "scripted" else first
+        if head.kind == "nabla" and len(parts) > 1:
+            subs = (
+                [s.parts[0] for s in first.parts[1:] if s.kind == "sub"] if first.kind == "scripted" else []
+            )
+            hessian = second_order(first)
+            below = list(subs[0].parts) if subs else []
+            return self._derivative(parts[1:], below, hessian, side)
+        if head.kind == "partial" or (head.kind == "letter" and head.text == "d" and len(parts) > 3):
+            slash = next((i for i, p in enumerate(parts) if p.kind == "op" and p.text == "SLASH"), None)
+            if slash is not None and len(parts) > slash + 2:
+                below_head = parts[slash + 1]
+                if below_head.kind == "partial" or below_head.text == "d":
+                    return self._derivative(parts[1:slash], parts[slash + 2 :], False, side)
+        return None
+
+    def _derivative(self, above: Sequence[Node], below: Sequence[Node], hessian: bool, node: Node) -> _Left:
+        meaning = self.meaning
+        of = meaning.quantity(list(above), node)
+        if not below:
+            wrt = self._only_variable(list(above), node)
+        else:
+            tree = below[0] if len(below) == 1 else Node("term", tuple(below), below[0].at, below[-1].end)
+            wrt = meaning.quantity([tree], node)
+        f, f_entry, _axes = _entry_of(of)
+        x, x_entry, axes = _entry_of(wrt)
+        if not is_leaf(x):
+            fail_at(
+                ReadError,
+                f"a derivative is taken by a name, not by {meaning.shown(node)}",
+                self.text,
+                node.at,
+            )
+        kind: Kind | None = "hessian" if hessian else None
+        return _Left(kind, f, x, f_entry, x_entry, axes)
+
+    def _only_variable(self, above: list[Node], node: Node) -> Val:
+        r"""\nabla f(x), \nabla E(w): the argument, or what the question asks."""
+        last = above[-1]
+        if len(above) > 1 and last.kind == "paren" and len(last.parts) == 1:
+            try:
+                value = self.meaning.read(last.parts[0])
+            except (NameUnknownError, Unbound):
+                value = None
+            if value is not None and is_leaf(value.expr):
+                return value
+        if self.setting.wrt is not None:
+            return self.scope.oriented(self.setting.wrt)
+        fail_at(ReadError, "a gradient by what?", self.text, node.at, "write \\nabla_x f")
+
+    def _named_side(self, side: Node) -> _Left | None:
+        """A name on the left: dW, an error signal, or another quantity."""
+        setting = self.setting
+        increment = self._increment_side(side)
+        if increment is not None:
+            return increment
+        m = marked(side)
+        if stem_of(m.base) is None:
+            self.scope.may_bind = False
+            return None
+        try:
+            value, left = self.scope.symbol(m)
+        except (NameUnknownError, ShapeError, Unbound):
+            if setting.target is not None and setting.wrt is not None and self._is_new(m):
+                return _Left(setting.context.kind, setting.target, setting.wrt)
+            raise
+        if left or m.primes:
+            self.scope.may_bind = False
+            return None
+        e, places, _ = _entry_of(value)
+        signal = setting.signal_of(e)
+        if signal is not None:
+            of, wrt = signal
+            return _Left(None, of, wrt, None, places)
+        if setting.target is None or setting.wrt is None or e in (setting.target, setting.wrt):
+            return None
+        if is_leaf(e) and not setting.same_layer(leaf_name(e), leaf_name(setting.wrt)):
+            fail_at(
+                NameUnknownError,
+                f"{self.meaning.shown(side)} is not at the layer of {setting.wrt}",
+                self.text,
+                side.at,
+            )
+        if (
+            is_matrix(e)
+            and is_matrix(setting.wrt)
+            and places is not None
+            and len(places) != (1 if setting.wrt.shape[1] == 1 else 2)
+        ):
+            places = None
+        return _Left(setting.context.kind, setting.target, setting.wrt, None, places)
+
+    def _is_new(self, m: Marked) -> bool:
+        """Whether a symbol on the left that is not known stands for the derivative that the question asks for."""
+        known = self.setting.has_layers_of(m)
+        return not known or self.scope.choose(("left", 0), 2, last_resort=True) == 1
+
+    def _increment_side(self, side: Node) -> _Left | None:
+        """DW, db: the gradient by a name, where it is said of what."""
+        setting = self.setting
+        parts = list(side.parts) if side.kind == "term" else []
+        name: Node | None = None
+        if len(parts) == 2 and parts[0].kind == "letter" and parts[0].text == "d":
+            name = parts[1]
+        elif marked(side).base.kind == "word" and marked(side).base.text.startswith("d"):
+            word = marked(side).base
+            stem = Node("letter", (), word.at + 1, word.end, word.text[1:])
+            name = (
+                Node("scripted", (stem, *side.parts[1:]), side.at, side.end)
+                if side.kind == "scripted"
+                else stem
+            )
+        if name is None:
+            return None
+        try:
+            value, left = self.scope.symbol(marked(name))
+        except (NameUnknownError, ShapeError):
+            return None
+        if left:
+            return None
+        x, x_entry, axes = _entry_of(value)
+        if not is_leaf(x):
+            return None
+        of = setting.target if setting.target is not None else setting.gradient_of(leaf_name(x))
+        if of is None:
+            return None
+        return _Left(None, of, x, None, x_entry, axes)
+
+    # --- the claim ---------------------------------------------------------------------------------------
+
+    def _closed(self, value: Val, side: Node) -> Val:
+        """A value whose indices are all bound, by sums or by the left side."""
+        if self.scope.rows and value.shape and value.shape[0] == 1:
+            value = turned(value)
+        return lifted(value)
+
+    def _identity(self, sides: list[Node]) -> Claim:
+        self.scope.may_bind = False
+        values = [lifted(self.meaning.read(s)) for s in sides]
+        shapes = {v.shape for v in values}
+        if len(shapes) > 1 and not self.free:
+            raise _located(
+                ShapeError(f"the sides are a {values[0].text} and a {values[1].text}"), self.text, sides[1]
+            )
+        if any(v.axes is not None or has_index(v.expr) for v in values):
+            fail_at(UnsupportedError, "this identity has no matrix form", self.text, sides[0].at)
+        links = tuple(v.expr for v in values)
+        shown = " = ".join(_numpy(e) for e in links)
+        return Claim(self._extended(links), links, "identity", read_as=shown)
+
+    def _made(self, left: _Left, values: list[Val]) -> Claim:
+        kind = left.kind or self.setting.context.kind or ("gradient" if is_scalar(left.of) else "jacobian")
+        if kind == "gradient" and not is_scalar(left.of) and left.of_entry is None:
+            kind = "jacobian"
+        if kind == "gradient" and not is_scalar(left.of):
+            kind = "jacobian"
+        indices = tuple(i.symbol for i in self.scope.indices.values())
+        if left.of_entry is None and left.wrt_entry is None:
+            return self._whole(left, kind, values)
+        return self._by_entries(left, kind, values, indices)
+
+    def _whole(self, left: _Left, kind: Kind, values: list[Val]) -> Claim:
+        """A claim about the whole derivative."""
+        links: list[Expr] = []
+        for v in values:
+            if v.axes is not None or has_index(v.expr):
+                return self._over_axes(left, kind, values)
+            links.append(v.expr)
+        if not self.free:
+            for v in values:
+                self._check(left, kind, v)
+        return self._finished(left, kind, tuple(links), (), None, None)
+
+    def _check(self, left: _Left, kind: Kind, v: Val) -> None:
+        """The shape of a right side must be one that the derivative can have."""
+        wanted = _shapes(left, kind)
+        if v.expr.is_zero and v.is_scalar:
+            return
+        if not any(
+            len(w) == len(v.shape) and all(same_size(p, q) for p, q in zip(w, v.shape, strict=True))
+            for w in wanted
+        ):
+            raise ShapeError(
+                f"the derivative is {shape_text(wanted[0])}, and the right side is {v.text}",
+                source=self.text, line=1, column=1,
+            )  # fmt: skip
+
+    def _over_axes(self, left: _Left, kind: Kind, values: list[Val]) -> Claim:
+        """A vector or matrix that has no matrix form: entry by entry."""
+        shape = _shapes(left, kind)[0]
+        if len(shape) != 2 or any(v.shape != shape for v in values) or kind == "hessian":
+            fail_at(UnsupportedError, "this right side has no matrix form", self.text, 0)
+        names = iter([c for c in "ijklpqrs" if c not in self.scope.sizes and c not in self.scope.names])
+        axes = tuple(S.Zero if s == 1 else index_symbol(next(names)) for s in shape)
+        links = tuple(entry(v, axes[0], axes[1]) for v in values)
+        indices = tuple(a for a in axes if isinstance(a, Symbol))
+        if kind == "jacobian":
+            return self._finished(left, kind, links, indices, (axes[0],), (axes[1],))
+        return self._finished(left, kind, links, indices, None, indices)
+
+    def _by_entries(self, left: _Left, kind: Kind, values: list[Val], indices: tuple[Symbol, ...]) -> Claim:
+        """A claim about entries: in matrix form where all of them together have one."""
+        rows = _positions(left, kind, is_of=True)
+        cols = _positions(left, kind, is_of=False)
+        places = rows + cols if kind == "jacobian" else cols
+        used = {p for p in places if isinstance(p, Symbol)}
+        values = [self._over_rest(v, left) for v in values]
+        loose = {s for v in values for s in _free(v.expr)} - used - set(left.wrt_axes)
+        if loose:
+            fail_at(NameUnknownError, f"the index {sorted(map(str, loose))[0]} stands on the right side alone", self.text, 0,
+                    "sum over it, or name it on the left side")  # fmt: skip
+        whole = self._as_matrix(left, kind, values, places)
+        if whole is not None:
+            return self._finished(left, kind, whole, (), None, None)
+        order = tuple(dict.fromkeys(p for p in (*places, *left.wrt_axes) if isinstance(p, Symbol)))
+        links = tuple(v.expr for v in values)
+        return self._finished(left, kind, links, order, left.of_entry, _with_axes(left))
+
+    def _over_rest(self, v: Val, left: _Left) -> Val:
+        """A row or column claim: the right side by the entry along the rest of the axis."""
+        if not left.wrt_axes:
+            if not v.is_scalar:
+                raise ShapeError(
+                    f"the left side is an entry, and the right side is {v.text}",
+                    source=self.text,
+                    line=1,
+                    column=1,
+                )
+            return v
+        if v.is_scalar:
+            if v.expr.is_zero:
+                return v
+            raise ShapeError(
+                "the left side is a vector, and the right side a scalar", source=self.text, line=1, column=1
+            )
+        (axis,) = left.wrt_axes
+        if v.shape[1] == 1:
+            return Val(entry(v, axis, S.Zero))
+        return Val(entry(v, S.Zero, axis))
+
+    def _as_matrix(
+        self, left: _Left, kind: Kind, values: list[Val], places: tuple[Expr, ...]
+    ) -> tuple[Expr, ...] | None:
+        """The links as matrices over the indices of the left side."""
+        if self.free:
+            return None
+        entries = _with_axes(left) if kind != "jacobian" else places
+        if (
+            entries is None
+            or any(not isinstance(p, Symbol) for p in entries)
+            or len(set(entries)) != len(entries)
+        ):
+            return None
+        shape = _shapes(left, kind)[0]
+        axes = (*entries, S.Zero) if len(entries) == 1 else tuple(entries)
+        if len(axes) != 2 or len(shape) != 2:
+            return None
+        whole = []
+        for v in values:
+            m = lifted(Val(v.expr, shape, (axes[0], axes[1])))
+            if m.axes is not None or has_index(m.expr):
+                return None
+            whole.append(m.expr)
+        return tuple(whole)
+
+    def _finished(
+        self, left: _Left, kind: Kind, links: tuple[Expr, ...], indices: tuple[Symbol, ...], of_entry: Entry | None,
+        wrt_entry: Entry | None,
+    ) -> Claim:  # fmt: skip
+        links = tuple(_renamed(e, indices, self.scope) for e in links)
+        open_sizes = {d for e in links for d in e.atoms(sympy.Dummy)} & set(self.scope.opened.values())
+        if open_sizes and not self.free:
+            fail_at(ShapeError, "the size of an identity or a vector of ones is not known", self.text, 0,
+                    "write I_n or \\mathbf{1}_n")  # fmt: skip
+        shown = _left_shown(left, kind, of_entry, wrt_entry) + "".join(f" = {_numpy(e)}" for e in links)
+        for note in self.scope.notes:
+            shown += f"  # {note}"
+        return Claim(
+            self._extended(links), links, kind, left.of, left.wrt, self.setting.context.layout, indices, of_entry, wrt_entry,
+            read_as=shown,
+        )  # fmt: skip
+
+    def _extended(self, links: tuple[Expr, ...]):  # type: ignore[no-untyped-def]
+        """The model with the names that only the claim uses."""
+        model = self.setting.model
+        more = {leaf_name(leaf): leaf for e in links for leaf in leaves(e) if not has_index(leaf)}
+        return replace(model, symbols={**more, **model.symbols})
+
+
+def _head(fraction: Node) -> Node:
+    inner = fraction.parts[0].parts[0]
+    return inner.parts[0] if inner.kind == "term" else inner
+
+
+def _entry_of(value: Val) -> tuple[Expr, Entry | None, tuple[Expr, ...]]:
+    """The array that a value is an entry, a row or a column of, and its place; the index along the rest."""
+    e = value.expr
+    from sympy.matrices.expressions.transpose import Transpose
+
+    if isinstance(e, MatrixElement):
+        m, i, j = e.args
+        if value.axes is None:
+            return m, ((i,) if m.shape[1] == 1 else (i, j)), ()
+        along = value.axes[0]
+        return m, tuple(None if p == along else p for p in (i, j)), (along,)
+    if isinstance(e, Transpose):
+        return e.arg, None, ()
+    return e, None, ()
+
+
+def _with_axes(left: _Left) -> Entry | None:
+    """The entry of the variable with an index for the whole range."""
+    if left.wrt_entry is None:
+        return None
+    rest = iter(left.wrt_axes)
+    return tuple(next(rest) if p is None else p for p in left.wrt_entry)
+
+
+def _positions(left: _Left, kind: Kind, *, is_of: bool) -> tuple[Expr, ...]:
+    found = left.of_entry if is_of else _with_axes(left)
+    return tuple(p for p in (found or ()) if p is not None)
+
+
+def _free(e: Expr) -> Iterator[Symbol]:
+    for s in e.free_symbols:
+        if isinstance(s, Symbol) and s.is_nonnegative and s.is_integer and not s.is_positive:
+            yield s
+
+
+def _shapes(left: _Left, kind: Kind) -> list[tuple[Expr, ...]]:
+    """The shapes that the derivative has in the standard layouts."""
+    of, wrt = (tuple(e.shape) if is_matrix(e) else () for e in (left.of, left.wrt))
+    if kind == "differential":
+        return [of]
+    if kind == "gradient":
+        return [wrt, wrt[::-1]] if wrt else [()]
+    rows = sympy.Mul(*of) if of else S.One
+    cols = sympy.Mul(*wrt) if wrt else S.One
+    if kind == "hessian":
+        return [(cols, cols)] if wrt else [()]
+    if not wrt:
+        return [of, of[::-1]]
+    return [(rows, cols), (cols, rows)]
+
+
+def _renamed(e: Expr, indices: tuple[Symbol, ...], scope: Scope) -> Expr:
+    """Indices that the reader made get letters."""
+    made = sorted((s for s in e.atoms(Symbol) if str(s).startswith("_") and s not in indices), key=str)
+    if not made:
+        return e
+    taken = (
+        {str(s) for s in e.atoms(Symbol)} | set(scope.sizes) | set(scope.names) | {str(i) for i in indices}
+    )
+    letters = (c for c in [*"ijklrstuvabcpq", *(f"k{n}" for n in range(99))] if c not in taken)
+    return e.xreplace({s: index_symbol(next(letters)) for s in made})
+
+
+def _left_shown(left: _Left, kind: Kind, of_entry: Entry | None, wrt_entry: Entry | None) -> str:
+    def at(e: Expr, place: Entry | None) -> str:
+        text = _numpy(e)
+        if place is None:
+            return text
+        return f"{text}[{', '.join(':' if p is None else str(p) for p in place)}]"
+
+    of, wrt = at(left.of, of_entry), at(left.wrt, wrt_entry)
+    if kind == "gradient":
+        return f"d{of}/d{wrt}" if is_leaf(left.of) else f"d({of})/d{wrt}"
+    return f"d({of})" if kind == "differential" else f"{kind}({of}, {wrt})"
+
+
+def _numpy(e: Expr) -> str:
+    from symgrad.rendering import to_numpy
+
+    try:
+        return to_numpy(e)
+    except (SymgradError, AttributeError, TypeError, ValueError):
+        return str(e)

@@ -1,0 +1,473 @@
+r"""Functions in a LaTeX formula: their names, how far their arguments reach, and what they make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sympy
+from sympy import Expr, Mul, S
+from sympy.matrices.expressions.matexpr import MatrixElement
+
+from symgrad.errors import (
+    NameUnknownError,
+    ReadError,
+    ShapeError,
+    SymgradError,
+)
+from symgrad.expr import (
+    axis_sum,
+    det,
+    diag,
+    entry_max,
+    flip,
+    is_leaf,
+    is_matrix,
+    is_scalar,
+    log_softmax,
+    logdet,
+    logsumexp,
+    scale,
+    softmax,
+    trace,
+    vec,
+    zeros,
+)
+from symgrad.expr.entrywise import lift
+from symgrad.expr.functions import FUNCTIONS, primes, scalar_derivative
+from symgrad.reading.latex_scope import (
+    Function,
+    Marked,
+    Unbound,
+    marked,
+    stem_of,
+)
+from symgrad.reading.latex_symbols import Symbols
+from symgrad.reading.latex_tree import Node, same_writing
+from symgrad.reading.latex_values import (
+    Val,
+    applied,
+    fits_square,
+    lifted,
+    mapped,
+    negative,
+    plus,
+    raised,
+    turned,
+    val,
+)
+from symgrad.reading.latex_writing import (
+    bracket_of,
+    is_constant,
+    is_sum,
+    term_of,
+    until_operator,
+)
+
+__all__ = ["FUNCTION_WORDS", "Functions", "elementwise_name"]
+
+_ELEMENTWISE = {
+    "exp": "exp", "log": "log", "ln": "log", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh",
+    "tanh": "tanh", "arctan": "arctan", "erf": "erf", "sqrt": "sqrt", "abs": "abs", "sign": "sign", "sgn": "sign",
+    "relu": "relu", "ReLU": "relu", "Relu": "relu", "RELU": "relu", "sigmoid": "sigmoid", "Sigmoid": "sigmoid",
+    "sigm": "sigmoid", "logistic": "sigmoid", "softplus": "softplus", "Softplus": "softplus", "gelu": "gelu",
+    "GELU": "gelu", "elu": "elu", "ELU": "elu", "silu": "silu", "SiLU": "silu", "Swish": "silu", "swish": "silu",
+    "LeakyReLU": "leaky_relu", "LReLU": "leaky_relu", "leakyrelu": "leaky_relu", "lg": "log",
+}  # fmt: skip
+_WHOLE = {
+    "tr": "tr", "Tr": "tr", "trace": "tr", "Trace": "tr", "det": "det", "Det": "det", "diag": "diag", "Diag": "diag",
+    "vec": "vec", "softmax": "softmax", "Softmax": "softmax", "SoftMax": "softmax", "logsoftmax": "log_softmax",
+    "lse": "logsumexp", "logsumexp": "logsumexp", "LSE": "logsumexp", "LogSumExp": "logsumexp", "sum": "sum",
+    "mean": "mean", "rowsum": "rowsum", "colsum": "colsum", "max": "max", "min": "min", "flip": "flip",
+    "rot": "flip", "logdet": "logdet", "norm": "norm", "corr": "corr", "conv": "conv", "cosh": "cosh",
+}  # fmt: skip
+FUNCTION_WORDS = frozenset(_ELEMENTWISE) | frozenset(_WHOLE)
+_INDICATOR_LETTERS = ("I", "1")
+_MOST_TERMS = 24
+
+
+def elementwise_name(word: str) -> str | None:
+    """The function of the table that a word names."""
+    return _ELEMENTWISE.get(word)
+
+
+class Functions(Symbols):
+    """Functions in a LaTeX formula: their names, how far their arguments reach, and what they make of them."""
+
+    def _call(self, part: Node, following: list[Node]) -> tuple[Val, int] | None:
+        """A function with its argument, in brackets or without; None if the factor is no function."""
+        m = marked(part)
+        stem = stem_of(m.base)
+        for length in (2, 3):
+            tree = term_of([part, *following[: length - 1]]) if len(following) >= length - 1 else None
+            for writing, symbol in self.scope.writings:
+                if tree is not None and writing.kind == "term" and same_writing(tree, writing):
+                    return self.scope.oriented(symbol), length
+        if m.base.kind == "one" or (stem in _INDICATOR_LETTERS and not m.subs):
+            condition = self._condition(following)
+            if condition is not None:
+                return self._with_superscripts(self.indicator(condition), m.sups, part), 2
+        if m.base.kind == "number" and m.base.text == "1" and not m.subs and not m.sups:
+            condition = self._condition(following)
+            if condition is not None:
+                return self.indicator(condition), 2
+            return None
+        if stem is None:
+            return None
+        function = self._function(m, stem, following)
+        if function is None:
+            return self._named_call(part, m, following)
+        powers = [i for i in m.sups if not self._names_function(m, stem, i)]
+        if m.primes == 0 and any(self.scope.mark_text(i) == "1" and i.kind == "sum" for i in powers):
+            self.fail(ReadError, "an inverse function is not read", part)
+        scripts: Node | None = None
+        if following and following[0].kind == "scripted" and following[0].parts[0].kind == "paren":
+            scripts, following = following[0], [following[0].parts[0], *following[1:]]
+        arguments, used = self._arguments(function, m, following, part)
+        try:
+            value = self._apply(function, arguments, m, part)
+        except SymgradError as error:
+            self.locate(error, part)
+            raise
+        for power_item in powers:
+            value = self._function_power(value, power_item, part)
+        if scripts is not None:
+            value = self._bracket_scripts(value, scripts)
+        return value, 1 + used
+
+    def _bracket_scripts(self, value: Val, node: Node) -> Val:
+        """f(x)_i, f(x)^2, f(x)^T: scripts on the bracket are about the value."""
+        m = marked(node)
+        if m.primes:
+            value = turned(value)
+        if m.subs:
+            value = self._entry_of_value(value, m)
+        return self._with_superscripts(value, m.sups, node)
+
+    def _function_power(self, value: Val, item: Node, part: Node) -> Val:
+        """tanh^2: the square of the value."""
+        if item.kind == "sum" or self._is_transpose(item):
+            if self._is_transpose(item):
+                return turned(value)
+            self.fail(ReadError, "an inverse function is not read", part, "write 1/f(x) for the reciprocal")
+        return raised(value, self._exponent(item, part), as_matrix=False)
+
+    def _names_function(self, m: Marked, stem: str, item: Node) -> bool:
+        text = self.scope.mark_text(item) if item.kind in ("paren", "letter", "sum", "number") else None
+        if item.kind == "paren":
+            return True
+        return text is not None and stem + text in self.scope.functions
+
+    def _condition(self, following: list[Node]) -> Node | None:
+        if not following or following[0].kind != "paren" or len(following[0].parts) != 1:
+            return None
+        (inside,) = following[0].parts
+        while inside.kind in ("paren", "group") and len(inside.parts) == 1:
+            inside = inside.parts[0]
+        return inside if inside.kind == "chain" else None
+
+    def _function(self, m: Marked, stem: str, following: list[Node]) -> Function | None:
+        """The function that a symbol names, if it names one."""
+        scope = self.scope
+        marks = [t for t in (scope.mark_text(i) for i in (*m.subs, *m.sups) if i.kind != "prime") if t]
+        bracketed = bool(following) and bracket_of(following[0]) is not None
+        for name in dict.fromkeys(["".join([stem, *marks]), stem + (marks[0] if marks else ""), stem]):
+            if name in scope.functions and (bracketed or scope.functions[name].body is None):
+                if name == stem and stem in scope.names and not bracketed and not m.primes:
+                    return None
+                return scope.functions[name]
+        if m.base.kind == "word" and (stem in _ELEMENTWISE or stem in _WHOLE) and stem not in scope.names:
+            return Function(_ELEMENTWISE.get(stem, _WHOLE.get(stem, stem)))
+        if stem == "sigma" and (bracketed or m.primes) and not self._is_name(m):
+            return Function("sigmoid")
+        if bracketed and m.primes and not self._is_name(m):
+            self.fail(
+                NameUnknownError, f"the function {self.shown(m.base)} is not known", m.node,
+                "say what it is in the definitions, such as f(x) = \\tanh(x), or declare it as a function",
+            )  # fmt: skip
+        return None
+
+    def _is_name(self, m: Marked) -> bool:
+        bare = Marked(m.base, m.subs, (), m.node)
+        try:
+            self.scope.symbol(bare)
+        except (NameUnknownError, Unbound, ShapeError):
+            return False
+        return True
+
+    def _named_call(self, part: Node, m: Marked, following: list[Node]) -> tuple[Val, int] | None:
+        r"""J(\theta): a defined quantity with the names that it depends on."""
+        bracket = bracket_of(following[0]) if following else None
+        if bracket is None or bracket.text != "(" or not bracket.parts:
+            return None
+        (inside,) = bracket.parts
+        arguments = inside.parts if inside.kind == "list" else (inside,)
+        if not all(self._is_plain(a) for a in arguments):
+            return None
+        try:
+            value, left = self.scope.symbol(m)
+        except (NameUnknownError, Unbound, ShapeError):
+            return None
+        if m.primes or not is_leaf(value.expr) or not self.is_defined(value.expr):
+            return None
+        if not self._depends(value.expr, arguments):
+            return None
+        value = self._with_superscripts(value, left, part)
+        if following[0].kind == "scripted":
+            value = self._bracket_scripts(value, following[0])
+        return value, 2
+
+    def _is_plain(self, node: Node) -> bool:
+        if node.kind == "dots":
+            return True
+        m = marked(node)
+        return stem_of(m.base) is not None
+
+    def _depends(self, f: Expr, arguments: Sequence[Node]) -> bool:
+        """Whether the arguments are names that f depends on, or that nothing has."""
+        for a in arguments:
+            if a.kind == "dots":
+                continue
+            before = self.scope.may_bind
+            self.scope.may_bind = False
+            try:
+                value = self.read(a)
+            except (NameUnknownError, Unbound):
+                if is_scalar(f):  # J(theta): all parameters together
+                    self.scope.note(f"{f} is a function of {self.shown(a)} and others")
+                    continue
+                return False
+            except SymgradError:
+                return False
+            finally:
+                self.scope.may_bind = before
+            leaf = value.expr.args[0] if isinstance(value.expr, MatrixElement) else value.expr
+            if value.axes is None and not self.depends_on(f, leaf):
+                return False
+        return True
+
+    def _arguments(
+        self, function: Function, m: Marked, following: list[Node], part: Node
+    ) -> tuple[list[Node], int]:
+        """The arguments as trees: a bracket, or the factors that follow."""
+        if not following:
+            self.fail(ReadError, f"{self.shown(part)} without an argument", part)
+        first = following[0]
+        if first.kind == "paren" and first.text in ("(", "[", "{") and first.parts:
+            (inside,) = first.parts
+            return list(inside.parts if inside.kind == "list" else (inside,)), 1
+        if first.kind == "group" and len(first.parts) == 1:
+            return [first.parts[0]], 1
+        if function.name in ("tr", "logdet", "vec", "det"):
+            taken = until_operator(following)
+            return [term_of(taken)], len(taken)
+        taken = self._one_argument(following)
+        rest = [f for f in until_operator(following[len(taken) :]) if not is_sum(f)]
+        if rest and not self._starts_function(rest[0]) and rest[0].kind != "paren" and not is_constant(taken):
+            if self.scope.choose(("argument", part.at), 2) == 1:
+                taken = [*taken, *rest]
+        return [term_of(taken)], len(taken)
+
+    def _one_argument(self, following: list[Node]) -> list[Node]:
+        """One factor; a function takes its own argument along, and a name its bracket."""
+        first = following[0]
+        if self._starts_function(first) and len(following) > 1:
+            return [first, *self._one_argument(following[1:])]
+        if first.kind == "op" or is_sum(first):
+            return list(following) if is_sum(first) else []
+        if len(following) > 1 and following[1].kind == "paren" and following[1].text == "(":
+            m = marked(first)
+            stem = stem_of(m.base)
+            if stem is not None and not self._is_product(m, following[1]):
+                return following[:2]
+        return following[:1]
+
+    def _is_product(self, m: Marked, bracket: Node) -> bool:
+        return self._named_call(m.node, m, [bracket]) is None and self._is_name(m)
+
+    def _starts_function(self, node: Node) -> bool:
+        m = marked(node)
+        stem = stem_of(m.base)
+        if stem is None:
+            return False
+        return (
+            m.base.kind == "word" and (stem in _ELEMENTWISE or stem in _WHOLE)
+        ) or stem in self.scope.functions
+
+    def _apply(self, function: Function, arguments: list[Node], m: Marked, part: Node) -> Val:
+        name = function.name
+        if function.body is not None:
+            return self._substituted(function, arguments, m, part)
+        if m.primes:
+            return self._prime(name, arguments, m, part)
+        if name in ("max", "min"):
+            return self._extreme(name, arguments, m, part)
+        if name in ("corr", "conv"):
+            from symgrad.expr import convolve, correlate
+
+            x, w = (lifted(self.read(a)) for a in self._some(arguments, 2, part))
+            return val((correlate if name == "corr" else convolve)(x.expr, w.expr))
+        if name == "leaky_relu" or (name == "elu" and len(arguments) == 2):
+            x, *rest = (self.read(a) for a in arguments)
+            return applied(name, x, *(r.expr for r in rest[:1]))
+        (argument,) = self._some(arguments, 1, part)
+        if name == "log" and (found := self._log_det(argument)) is not None:
+            return found
+        value = self.read(argument)
+        if name in FUNCTIONS or name in self.scope.functions or name.rstrip("'") not in _WHOLE.values():
+            if name == "cosh" or name in FUNCTIONS:
+                return applied(name, value)
+            return applied(name, value)
+        return self._whole(name, value, m, part)
+
+    def _some(self, arguments: list[Node], n: int, part: Node) -> list[Node]:
+        if len(arguments) != n:
+            self.fail(ReadError, f"{self.shown(part)} takes {n} arguments, not {len(arguments)}", part)
+        return arguments
+
+    def _log_det(self, argument: Node) -> Val | None:
+        r"""\log\det X, \log|X|."""
+        inner_parts = argument.parts if argument.kind == "term" else (argument,)
+        if argument.kind == "paren" and argument.text == "|":
+            value = self.read(argument.parts[0])
+            if value.is_scalar:
+                return None
+            if fits_square(value):
+                return mapped(value, logdet)
+            return None
+        if inner_parts[0].kind == "word" and inner_parts[0].text in ("det", "Det") and len(inner_parts) > 1:
+            value = self.read(term_of(inner_parts[1:]))
+            if not value.is_scalar and fits_square(value):
+                return mapped(value, logdet)
+        return None
+
+    def _whole(self, name: str, value: Val, m: Marked, part: Node) -> Val:
+        """Functions of a whole vector or matrix."""
+        column = not value.is_scalar and value.shape[1] == 1
+        row = not value.is_scalar and value.shape[0] == 1 and not column
+        if name == "tr":
+            return value if value.is_scalar else self._square(value, trace, part)
+        if name == "det":
+            return value if value.is_scalar else self._square(value, det, part)
+        if name == "logdet":
+            return self._square(value, logdet, part)
+        if name == "diag":
+            if value.is_scalar:
+                return value
+            if row:
+                value = turned(value)
+            return (
+                mapped(value, diag)
+                if column or row or fits_square(value)
+                else self._square(value, diag, part)
+            )
+        if name == "vec":
+            return mapped(value, vec)
+        if name in ("softmax", "log_softmax"):
+            make = softmax if name == "softmax" else log_softmax
+            if value.is_scalar:
+                self.fail(ShapeError, f"{self.shown(part)} of a scalar", part)
+            if row:
+                return turned(mapped(turned(value), lambda x: make(x, 0)))
+            axis = 0 if column else self._axis(m, part)
+            return mapped(value, lambda x: make(x, axis))
+        if name == "logsumexp":
+            if column:
+                return mapped(value, lambda x: logsumexp(x, 0))
+            axis = self._axis(m, part)
+            return mapped(value, lambda x: logsumexp(x, axis))
+        if name in ("sum", "mean"):
+            return self.total(value) if name == "sum" else self._mean(value)
+        if name in ("rowsum", "colsum"):
+            return mapped(value, lambda x: axis_sum(x, 1 if name == "rowsum" else 0))
+        if name == "flip":
+            return mapped(value, flip)
+        if name == "norm":
+            return self._norm(value, m.subs, part)
+        self.fail(ReadError, f"the function {self.shown(part)} is not read", part)
+
+    def _mean(self, value: Val) -> Val:
+        total = self.total(value)
+        count = Mul(*value.shape) if value.shape else S.One
+        return Val(scale(1 / count, total.expr))
+
+    def _axis(self, m: Marked, part: Node) -> int:
+        """Along which axis: a subscript row or col, what the notes say, or a choice."""
+        for sub in m.subs:
+            text = self.scope.mark_text(sub) or ""
+            if text in ("rows", "row"):
+                return 1
+            if text in ("cols", "col", "columns", "column"):
+                return 0
+        said = self.scope.functions.get("softmax axis")
+        if said is not None:
+            return int(said.name)
+        return 1 - self.scope.choose(("softmax", 0), 2)
+
+    def _square(self, value: Val, make: Callable[[Expr], Expr], part: Node) -> Val:
+        if not fits_square(value):
+            self.fail(ShapeError, f"{self.shown(part)} of a {value.text}", part, "a square matrix is needed")
+        return mapped(value, make)
+
+    def _extreme(self, name: str, arguments: list[Node], m: Marked, part: Node) -> Val:
+        """max(a, b) entry by entry, or the largest entry."""
+        values = [self.read(a) for a in arguments]
+        fresh = self.scope.fresh
+        if len(values) == 1 and name == "max":
+            return mapped(values[0], entry_max) if not values[0].is_scalar else values[0]
+        if len(values) != 2:
+            self.fail(ReadError, f"{name} takes two values", part)
+        a, b = values
+        if name == "min":
+            a, b = negative(a), negative(b)
+        if a.expr.is_zero or (is_matrix(a.expr) and a.expr == zeros(*a.expr.shape)):
+            result = applied("relu", b)
+        elif b.expr.is_zero:
+            result = applied("relu", a)
+        else:  # max(a, b) = b + relu(a - b)
+            difference = plus([a, negative(b)], fresh, self._spread(part))
+            result = plus([b, applied("relu", difference)], fresh, self._spread(part))
+        return negative(result) if name == "min" else result
+
+    def _prime(self, name: str, arguments: list[Node], m: Marked, part: Node) -> Val:
+        """f'(x): the derivative of an elementwise function at a point."""
+        (argument,) = self._some(arguments, 1, part)
+        value = self.read(argument)
+        if name in ("softmax", "log_softmax") or name in _WHOLE.values():
+            self.fail(ReadError, f"{name} has no derivative entry by entry", part, "write its Jacobian")
+        if name not in FUNCTIONS:
+            return applied(primes(name, m.primes), value)
+        return self.scalar_function_derivative(name, m.primes, value)
+
+    def scalar_function_derivative(self, name: str, order: int, value: Val) -> Val:
+        """The derivative of a function of the table at every entry."""
+        t = sympy.Dummy("t", real=True)
+        formula = scalar_derivative(name, t)
+        for _ in range(order - 1):
+            formula = sympy.diff(formula, t)
+        if value.is_scalar or value.axes is not None:
+            return Val(formula.xreplace({t: value.expr}), value.shape, value.axes)
+        return Val(lift(formula, {t: value.expr}, value.expr.shape), value.shape)
+
+    def _substituted(self, function: Function, arguments: list[Node], m: Marked, part: Node) -> Val:
+        """A function that the notes define by a formula of one variable."""
+        (argument,) = self._some(arguments, 1, part)
+        value = self.read(argument)
+        assert function.body is not None and function.parameter is not None  # noqa: S101 - asked before
+        parameter = stem_of(marked(function.parameter).base) or ""
+        t = sympy.Dummy("t", real=True)
+        scope = self.scope
+        before, scope.names = scope.names, {**scope.names, parameter: t}
+        writings, scope.writings = scope.writings, []
+        source, scope.source = scope.source, function.name
+        try:
+            formula = self.read(function.body)
+        finally:
+            scope.names, scope.writings, scope.source = before, writings, source
+        if not formula.is_scalar:
+            self.fail(ShapeError, "this function is defined for scalars only", part)
+        e = formula.expr
+        for _ in range(m.primes):
+            e = sympy.diff(e, t)
+        if value.is_scalar or value.axes is not None:
+            return Val(e.xreplace({t: value.expr}), value.shape, value.axes)
+        return Val(lift(e, {t: value.expr}, value.expr.shape), value.shape)

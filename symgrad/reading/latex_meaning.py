@@ -1,0 +1,405 @@
+r"""From the tree of a LaTeX formula to its value: products by shapes, functions, sums over indices, derivatives.
+
+A product that binds its factors in two ways, or a name that can be a row or a column, is a choice; the caller tries
+all of them and keeps what fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sympy import Expr, Pow, Rational, S, Sum
+
+from symgrad.errors import (
+    ReadError,
+    ShapeError,
+    SymgradError,
+    UnsupportedError,
+)
+from symgrad.expr import (
+    is_leaf,
+    kron,
+    same_size,
+    scale,
+    shapes_are_free,
+)
+from symgrad.reading.latex_derivatives import Derivatives
+from symgrad.reading.latex_scope import (
+    contents,
+)
+from symgrad.reading.latex_tree import Node, same_writing
+from symgrad.reading.latex_values import (
+    Val,
+    applied,
+    hadamard_of,
+    lifted,
+    negative,
+    plus,
+    raised,
+    times,
+    turned,
+    val,
+)
+from symgrad.reading.latex_writing import (
+    bare_condition,
+    derivative_parts,
+    index_letters,
+    is_sum,
+    sum_letters,
+    term_of,
+    until_operator,
+)
+
+__all__ = ["Meaning"]
+
+
+class Meaning(Derivatives):
+    """Reads trees in a scope."""
+
+    def _chain(self, node: Node) -> Val:
+        self.fail(ReadError, "an equation inside a formula", node)
+
+    def _list(self, node: Node) -> Val:
+        self.fail(ReadError, "a list inside a formula", node)
+
+    def _sum(self, node: Node) -> Val:
+        signs: list[int] = []
+        parts: list[Node] = []
+        sign = 1
+        for part in node.parts:
+            if part.kind == "sign":
+                sign = -sign if part.text == "-" else sign
+            else:
+                signs.append(sign)
+                parts.append(part)
+                sign = 1
+        terms: list[Val] = []
+        position = 0
+        while position < len(parts):
+            extent = self._reach(parts, position)
+            if extent > 1:
+                value = self._long_sum(
+                    parts[position : position + extent], signs[position : position + extent]
+                )
+            else:
+                value = self.read(parts[position])
+            terms.append(negative(value) if signs[position] < 0 else value)
+            position += extent
+        if len(terms) == 1:
+            return terms[0]
+        return plus(terms, self.scope.fresh, self._spread(node))
+
+    def _reach(self, parts: Sequence[Node], position: int) -> int:
+        """How many terms a sum takes in: further ones only if they hold its index, which is free otherwise."""
+        here = parts[position]
+        letters = sum_letters(here) - set(self.scope.indices) - set(self.scope.layers)
+        if not letters:
+            return 1
+        reach = 1
+        for k, other in enumerate(parts[position + 1 :], 2):
+            if sum_letters(other) & letters:
+                break
+            used = index_letters(other) & letters
+            if used and not any(u in self.scope.names or u in self.scope.sizes for u in used):
+                reach = k
+        return reach
+
+    def _long_sum(self, parts: Sequence[Node], signs: Sequence[int]) -> Val:
+        """A sum whose later terms hold its index: they are inside of it."""
+        first = parts[0]
+        factors = first.parts if first.kind == "term" else (first,)
+        head = next(i for i, f in enumerate(factors) if is_sum(f))
+        pieces: list[Node] = [term_of(factors[head + 1 :])]
+        for part, sign in zip(parts[1:], signs[1:], strict=True):
+            relative = "-" if sign * signs[0] < 0 else "+"
+            pieces += [Node("sign", (), part.at, part.at, "-" if sign < 0 else "+"), part]
+            _ = relative
+        body = Node("sum", tuple(pieces), pieces[0].at, pieces[-1].end)
+        whole = Node(
+            "term", (*factors[: head + 1], Node("paren", (body,), body.at, body.end, "(")), first.at, body.end
+        )
+        self.scope.note(
+            f"the sum over {', '.join(sorted(sum_letters(first)))} takes in all terms with its index"
+        )
+        return self.read(whole)
+
+    def _term(self, node: Node) -> Val:
+        if self.scope.einstein and not self.in_einstein_term:
+            return self._einstein_term(node)
+        return self.product(list(node.parts))
+
+    in_einstein_term = False
+
+    def _einstein_term(self, node: Node) -> Val:
+        """A product in which indices that occur twice are summed over."""
+        scope = self.scope
+        before = set(scope.indices)
+        may_bind, scope.may_bind, self.in_einstein_term = scope.may_bind, True, True
+        try:
+            value = self.product(list(node.parts))
+        finally:
+            scope.may_bind, self.in_einstein_term = may_bind, False
+        for letter in [c for c in scope.indices if c not in before]:
+            index = scope.indices[letter]
+            if index.uses < 2 and may_bind:
+                continue
+            if index.uses != 2:
+                self.fail(ReadError, f"the index {letter} occurs {index.uses} times in a product", node,
+                          "an index that is summed over occurs twice")  # fmt: skip
+            del scope.indices[letter]
+            size = self._size_of(index, letter, node)
+            if value.is_scalar:
+                value = Val(Sum(value.expr, (index.symbol, S.Zero, size - 1)))
+        return lifted(value)
+
+    def product(self, parts: list[Node]) -> Val:
+        """A product: factors with operators between them; the operator None stands for juxtaposition."""
+        operands: list[tuple[str, Val, Node]] = []
+        op = ""
+        k = 0
+        while k < len(parts):
+            part = parts[k]
+            if part.kind == "op":
+                op = part.text
+                k += 1
+                continue
+            if part.kind == "sign":
+                value, k = self._signed_factor(parts, k)
+                operands.append((op, value, part))
+                op = ""
+                continue
+            value, used = self._operand(parts, k)
+            operands.append((op, value, part))
+            op = ""
+            k += used
+        return self._folded(operands)
+
+    def _signed_factor(self, parts: list[Node], k: int) -> tuple[Val, int]:
+        value, used = self._operand(parts, k + 1)
+        return (negative(value) if parts[k].text == "-" else value), k + 1 + used
+
+    def _folded(self, operands: list[tuple[str, Val, Node]]) -> Val:
+        loose = ("ODOT", "OSLASH", "STAR", "OTIMES")
+        used_loose = [o for o, _, _ in operands if o in loose]
+        mixed = bool(used_loose) and any(o not in loose for o, _, _ in operands[1:])
+        if mixed and self.scope.choose(("precedence", operands[0][2].at), 2) == 0:
+            groups: list[tuple[str, list[tuple[str, Val, Node]]]] = []
+            for o, v, n in operands:
+                if o in loose or not groups:
+                    groups.append((o, [("", v, n)]))
+                else:
+                    groups[-1][1].append((o, v, n))
+            merged = [(o, self._left_to_right(g), g[0][2]) for o, g in groups]
+            return self._left_to_right(merged)
+        return self._left_to_right(operands)
+
+    def _left_to_right(self, operands: list[tuple[str, Val, Node]]) -> Val:
+        _, result, _ = operands[0]
+        for op, v, node in operands[1:]:
+            try:
+                result = self._combined(op, result, v, node)
+            except SymgradError as error:
+                self.locate(error, node)
+                raise
+        return result
+
+    def _combined(self, op: str, a: Val, b: Val, node: Node) -> Val:
+        fresh = self.scope.fresh
+        if op in ("", "CDOT", "TIMES"):
+            if op == "CDOT" and not a.is_scalar and a.shape == b.shape and 1 in a.shape:
+                return self._inner(a, b, node)
+            return times(a, b, fresh)
+        if op == "SLASH":
+            return self.quotient(a, b, node)
+        if op == "ODOT":
+            return self._entry_product(a, b, node)
+        if op == "OSLASH":
+            return self._entry_product(a, raised(b, S.NegativeOne, as_matrix=False), node)
+        if op == "OTIMES":
+            a, b = lifted(a), lifted(b)
+            if a.axes or b.axes:
+                self.fail(ShapeError, "a Kronecker product of entries", node)
+            if not a.is_scalar and not b.is_scalar and a.shape[1] == b.shape[1] == 1:
+                if self.scope.choose(("otimes", node.at), 2) == 1:
+                    return times(a, turned(b), fresh)
+            return val(kron(a.expr, b.expr))
+        return self._star(a, b, node)
+
+    def _entry_product(self, a: Val, b: Val, node: Node) -> Val:
+        """An entrywise product; a vector against a matrix scales its rows or columns."""
+        if a.is_scalar or b.is_scalar or len(a.shape) != len(b.shape) or 1 in a.shape or 1 not in b.shape:
+            if not (not a.is_scalar and not b.is_scalar and 1 in a.shape and 1 not in b.shape):
+                return hadamard_of(a, b, self.scope.fresh)
+        small, large = (a, b) if 1 in a.shape else (b, a)
+        return hadamard_of(self._spread(node)(small, large), large, self.scope.fresh)
+
+    def _star(self, a: Val, b: Val, node: Node) -> Val:
+        """A star: a product of scalars; of arrays an operation that the notes must have declared."""
+        if a.is_scalar or b.is_scalar:
+            return times(a, b, self.scope.fresh)
+        from symgrad.expr import convolve, correlate
+
+        declared = self.scope.functions.get("*")
+        a, b = lifted(a), lifted(b)
+        if declared is not None and not a.axes and not b.axes:
+            options: list[Callable[[Expr, Expr], Expr]] = [correlate, convolve]
+            which = 0 if declared.name == "correlate" else 1 if declared.name == "convolve" else None
+            if which is None:
+                which = self.scope.choose(("star", node.at), 2)
+            return val(options[which](a.expr, b.expr))
+        self.fail(
+            ReadError, "a star between arrays can be a convolution, an entrywise or a matrix product", node,
+            "write \\odot for entries, nothing for the matrix product, or say in the symbols what * is",
+        )  # fmt: skip
+
+    def quotient(self, a: Val, b: Val, node: Node) -> Val:
+        """A quotient; entry by entry where the divisor is an array of the same shape."""
+        if b.expr.is_zero and b.is_scalar:
+            self.fail(ReadError, "a division by zero", node)
+        if b.is_scalar:
+            return Val(scale(Pow(b.expr, -1), a.expr), a.shape, a.axes)
+        if not a.is_scalar and a.shape != b.shape and not shapes_are_free():
+            self.fail(ShapeError, f"a {a.text} is divided by a {b.text}", node)
+        if 1 not in b.shape and same_size(*b.shape):
+            self.fail(ReadError, "a division by a square matrix can be an inverse or entry by entry", node,
+                      "write ^{-1} or \\oslash")  # fmt: skip
+        return self._entry_product(a, raised(b, S.NegativeOne, as_matrix=False), node)
+
+    def _frac(self, node: Node) -> Val:
+        parts = derivative_parts(node)
+        if parts is not None and parts[0]:
+            above, below = parts
+            return self.derivative(above, below, node)
+        a, b = (self.read(p) for p in node.parts)
+        return self.quotient(a, b, node)
+
+    def _root(self, node: Node) -> Val:
+        value = self.read(node.parts[0])
+        if node.text == "2":
+            return applied("sqrt", value)
+        if int(node.text) == 0:
+            self.fail(ReadError, "a root of order 0", node)
+        return raised(value, Rational(1, int(node.text)), as_matrix=False)
+
+    def _operand(self, parts: list[Node], k: int) -> tuple[Val, int]:
+        """The value of the factor at k, with the factors after it that it takes in; how many it used."""
+        part = parts[k]
+        following = parts[k + 1 :]
+        if is_sum(part):
+            return self.big(part, following), 1 + len(following)
+        prefix = self._prefix_transpose(part, following)
+        if prefix is not None:
+            return prefix
+        if (call := self._call(part, following)) is not None:
+            return call
+        slashed = self._slashed_derivative(parts, k)
+        if slashed is not None:
+            return slashed
+        if (d := self._increment(parts, k)) is not None:
+            return d
+        if part.kind == "nabla" or (part.kind == "scripted" and part.parts[0].kind == "nabla"):
+            return self._nabla(part, following)
+        derivative = derivative_parts(part)
+        if derivative is not None and not derivative[0]:
+            taken = until_operator(following)
+            if not taken:
+                self.fail(ReadError, "a derivative of nothing", part)
+            return self.derivative(taken, derivative[1], part), 1 + len(taken)
+        if part.kind == "partial" or (part.kind == "scripted" and part.parts[0].kind == "partial"):
+            self.fail(ReadError, "a derivative sign without what it is by", part)
+        if part.kind == "dots":
+            self.fail(
+                ReadError,
+                "dots leave a part of the formula open",
+                part,
+                "write a product or sum with its bounds",
+            )
+        if part.kind == "eval" or (part.kind == "scripted" and part.parts[0].kind == "eval"):
+            self.fail(ReadError, "this evaluation bar is not read", part)
+        if len(following) and following[0].kind == "scripted" and following[0].parts[0].kind == "eval":
+            return self.evaluated(part, following[0]), 2
+        if part.kind == "text":
+            self._text(part)
+        return self.read(part), 1
+
+    def evaluated(self, part: Node, bar: Node) -> Val:
+        """A value at a point: |_{x = a}."""
+        inside = [p for s in bar.parts[1:] for p in s.parts[0].parts]
+        value = self.read(part)
+        for item in inside:
+            for equation in item.parts if item.kind == "list" else (item,):
+                if equation.kind != "chain" or len(equation.parts) != 3 or equation.parts[1].text != "=":
+                    self.fail(ReadError, "this evaluation bar is not read", bar, "write |_{x = a}")
+                name, point = self.read(equation.parts[0]), self.read(equation.parts[2])
+                if not is_leaf(name.expr):
+                    self.fail(ReadError, "only a name can be given a value", equation)
+                if name.shape != point.shape:
+                    self.fail(ShapeError, f"a {name.text} is given a {point.text}", equation)
+                self.scope.note(f"{self.shown(equation)} is put in")
+                if name.expr != point.expr:
+                    value = val(value.expr.xreplace({name.expr: point.expr}))
+        return value
+
+    def _prefix_transpose(self, part: Node, following: list[Node]) -> tuple[Val, int] | None:
+        """{}^t A."""
+        if part.kind != "scripted" or not following:
+            return None
+        base = part.parts[0]
+        if base.kind != "group" or base.parts:
+            return None
+        items = [i for s in part.parts[1:] for i in contents(s.parts[0])]
+        if len(items) != 1 or not (items[0].kind == "top" or items[0].text in ("t", "T", "top")):
+            self.fail(ReadError, "scripts without a base", part)
+        return turned(self.read(following[0])), 2
+
+    def _cases(self, node: Node) -> Val:
+        """Two cases: an indicator and the rest."""
+        rows = []
+        for row in node.parts:
+            cells = [c for c in row.parts if c.parts]
+            if not cells:
+                continue
+            value = cells[0].parts[0]
+            condition = cells[1].parts[0] if len(cells) > 1 else None
+            rows.append((value, bare_condition(condition) if condition is not None else None))
+        if len(rows) != 2:
+            self.fail(UnsupportedError, "cases are read where there are two of them", node)
+        (first, when), (second, otherwise) = rows
+        if when is None:
+            self.fail(ReadError, "the first case has no condition", node)
+        if otherwise is not None:
+            self._complementary(when, otherwise, node)
+        c = self.indicator(when)
+        a, b = self.read(first), self.read(second)
+        fresh, spread = self.scope.fresh, self._spread(node)
+        rest = plus([Val(S.One), negative(c)], fresh, spread)
+        terms = [hadamard_of(c, a, fresh), hadamard_of(rest, b, fresh)]
+        kept = [t for t in terms if not t.expr.is_zero]
+        return plus(kept, fresh, spread) if len(kept) > 1 else (kept[0] if kept else Val(S.Zero))
+
+    def _complementary(self, when: Node, otherwise: Node, node: Node) -> None:
+        """The second condition must be what the first leaves."""
+        opposite = {
+            "=": ("!=",),
+            "!=": ("=",),
+            ">": ("<=", "<"),
+            "<": (">=", ">"),
+            ">=": ("<", "<="),
+            "<=": (">", ">="),
+        }
+        if when.kind != "chain" or otherwise.kind != "chain" or len(otherwise.parts) != 3:
+            self.fail(ReadError, "this condition is not read", node)
+        (a, r, b), (c, s, d) = when.parts, otherwise.parts
+        same = same_writing(a, c) and same_writing(b, d)
+        if not (same and s.text in opposite.get(r.text, ())):
+            self.fail(ReadError, "the two cases do not complete each other", node)
+        if s.text[0] in "<>" and len(s.text) == len(r.text) == 1:
+            self.scope.note(f"the case of equality in {self.shown(node)} is left open")
+
+    def _matrix(self, node: Node) -> Val:
+        self.fail(
+            UnsupportedError,
+            "a matrix written out entry by entry is not read",
+            node,
+            "give it a name and a shape",
+        )
