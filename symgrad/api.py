@@ -103,6 +103,18 @@ class Derivation:
 
         return to_latex(self.final)
 
+    def to_sympy(self) -> Expr:
+        """The final form in SymPy's own classes, for `subs`, `as_explicit`, `doit` and SymPy's functions.
+
+        >>> derive("x @ A @ x", "x", shapes="A: n n, x: n").to_sympy()
+        (A + A.T)*x
+
+        Raises   UnsupportedError for what SymPy cannot say
+        """
+        from symgrad.rendering import to_sympy
+
+        return to_sympy(self.final)
+
     def _repr_latex_(self) -> str:
         from symgrad.rendering.derivation import latex_block
 

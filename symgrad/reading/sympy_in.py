@@ -1,15 +1,19 @@
 """SymPy expressions as users write them -> the project's form.
 
-SymPy evaluates and reorders on its own, accepts shapes that do not fit, and writes scalars as 1 x 1 matrices
-or their [0, 0] entry. Everything is rebuilt by the constructors, which check it.
+SymPy evaluates and reorders on its own, accepts shapes that do not fit, and writes scalars as 1 x 1 matrices or
+their [0, 0] entry, which it turns into sums over entries. Everything is rebuilt by the constructors, which check
+it; sums over entries become products of matrices (`sympy_sums`), transposes that SymPy pushed inwards come out again.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import sympy
 from sympy import Add, Basic, Expr, Lambda, Mul, S
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.blockmatrix import BlockDiagMatrix, BlockMatrix
 from sympy.matrices.expressions.determinant import Determinant
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.inverse import Inverse
@@ -17,6 +21,7 @@ from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.matpow import MatPow
+from sympy.matrices.expressions.slice import MatrixSlice
 from sympy.matrices.expressions.special import (
     GenericIdentity,
     GenericZeroMatrix,
@@ -24,6 +29,8 @@ from sympy.matrices.expressions.special import (
     OneMatrix,
     ZeroMatrix,
 )
+from sympy.matrices.expressions.trace import Trace
+from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.errors import SymgradError, UnsupportedError
 from symgrad.expr import (
@@ -35,13 +42,27 @@ from symgrad.expr import (
     is_leaf,
     is_matrix,
     is_scalar,
-    logdet,
     matmul,
     matpower,
+    ones,
     power,
     rebuild,
+    shape_of,
+    shape_text,
+    trace,
+    transpose,
 )
-from symgrad.expr.entrywise import lift
+from symgrad.reading.sympy_blocks import Blocks
+from symgrad.reading.sympy_functions import (
+    applied,
+    entry_power,
+    has_transpose,
+    log_of,
+    named_functions,
+    outside,
+    turned,
+)
+from symgrad.reading.sympy_sums import Entries
 
 __all__ = ["read_sympy"]
 
@@ -53,13 +74,22 @@ def read_sympy(e: Expr) -> Expr:
 
     >>> from sympy import MatrixSymbol, Trace, symbols
     >>> n = symbols("n", integer=True, positive=True)
-    >>> A = MatrixSymbol("A", n, n)
+    >>> A, x = MatrixSymbol("A", n, n), MatrixSymbol("x", n, 1)
     >>> read_sympy(Trace(A.T * A))
     Trace(A.T*A)
+    >>> read_sympy((x.T * A * x)[0, 0])
+    AsScalar(x.T*A*x)
 
     Raises   ShapeError if SymPy let shapes pass that do not fit, UnsupportedError for what has no form here
     """
-    done: dict[Basic, Expr] = {}
+    result = _read(e)
+    if isinstance(result, Blocks):
+        raise UnsupportedError("a BlockMatrix stands in no sum, trace or product that makes one matrix of it")
+    return as_scalar(result) if is_matrix(result) and result.shape == (1, 1) else result
+
+
+def _read(e: Basic) -> Expr | Blocks:
+    done: dict[Basic, Expr | Blocks] = {}
     stack: list[Basic] = [e]
     count = 0
     while stack:
@@ -71,7 +101,7 @@ def read_sympy(e: Expr) -> Expr:
             done[node] = node
             stack.pop()
             continue
-        waiting = [a for a in node.args if a not in done and not isinstance(a, Str | Lambda | sympy.Tuple)]
+        waiting = [] if _reads_itself(node) else [a for a in _operands(node) if a not in done]
         if waiting:
             stack.extend(waiting)
             continue
@@ -85,8 +115,11 @@ def read_sympy(e: Expr) -> Expr:
             if not error.details:
                 error.details = (f"in     {node}",)
             raise
-    result = done[e]
-    return as_scalar(result) if is_matrix(result) and result.shape == (1, 1) else result
+    return done[e]
+
+
+def _operands(node: Basic) -> list[Basic]:
+    return [a for a in node.args if not isinstance(a, Str | Lambda | sympy.Tuple)]
 
 
 def _is_closed(node: Basic) -> bool:
@@ -94,60 +127,118 @@ def _is_closed(node: Basic) -> bool:
     return is_leaf(node) or isinstance(node, constant) or not node.args
 
 
-def _convert(node: Basic, args: list[Expr]) -> Expr:
+def _reads_itself(node: Basic) -> bool:
+    """What is not read part by part: sums over entries, entries, blocks."""
+    return isinstance(node, sympy.Sum | MatrixElement | BlockMatrix)
+
+
+def _convert(node: Basic, args: list[Expr | Blocks]) -> Expr | Blocks:
+    if isinstance(node, BlockDiagMatrix):
+        sizes = [(d.shape[0], d.shape[1]) for d in node.diag]
+        return Blocks.of(
+            [
+                [
+                    _plain(_read(d)) if i == j else ZeroMatrix(sizes[i][0], sizes[j][1])
+                    for j in range(len(sizes))
+                ]
+                for i, d in enumerate(node.diag)
+            ]
+        )
+    if isinstance(node, BlockMatrix):
+        rows, columns = node.blockshape
+        return Blocks.of([[_plain(_read(node.blocks[i, j])) for j in range(columns)] for i in range(rows)])
+    if isinstance(node, MatMul | Mul):
+        return _product(args)
+    if any(isinstance(a, Blocks) for a in args):
+        return _on_blocks(node, args)
+    return _on_matrices(node, [_plain(a) for a in args])
+
+
+def _on_matrices(node: Basic, args: list[Expr]) -> Expr:
+    if isinstance(node, sympy.Sum | MatrixElement):
+        return Entries(lambda m: _plain(_read(m))).scalar(node)
     if isinstance(node, MatAdd | Add):
         return _sum(args)
-    if isinstance(node, MatMul | Mul):
-        return matmul(*args)
     if isinstance(node, HadamardProduct):
-        return hadamard(*args)
+        return outside(hadamard, args)
     if isinstance(node, HadamardPower):
-        return _hadamard_power(*args)
+        return entry_power(*args)
     if isinstance(node, Inverse):
         return inverse(args[0]) if is_matrix(args[0]) else divide(S.One, args[0])
     if isinstance(node, MatPow):
         return matpower(*args) if is_matrix(args[0]) else power(*args)
     if isinstance(node, ElementwiseApplyFunction):
-        return _applied(*args)
-    if isinstance(node, MatrixElement):
-        return _element(args[0], args[1], args[2])
-    if isinstance(node, sympy.log) and isinstance(args[0], Determinant):
-        return logdet(args[0].arg)
-    if isinstance(node, sympy.Sum | sympy.Product | sympy.Integral | sympy.Derivative):
+        return applied(*args)
+    if isinstance(node, Trace | Determinant) and is_scalar(args[0]):
+        return args[0]
+    if isinstance(node, sympy.log):
+        return log_of(as_scalar(args[0]) if is_matrix(args[0]) else args[0])
+    if isinstance(node, sympy.Product | sympy.Integral | sympy.Derivative):
         raise UnsupportedError(f"a {type(node).__name__} is not read from SymPy expressions")
+    if isinstance(node, sympy.MatrixBase | MatrixSlice):
+        raise UnsupportedError(
+            f"a {type(node).__name__} is not read from SymPy expressions",
+            hint="write the formula with MatrixSymbol; numbers are put in afterwards, with subs",
+        )
     if isinstance(node, sympy.Function | sympy.Pow):
-        return rebuild(node, [as_scalar(a) if is_matrix(a) else a for a in args])
+        return named_functions(rebuild(node, [as_scalar(a) if is_matrix(a) else a for a in args]))
     return rebuild(node, args)
 
 
-def _sum(args: list[Expr]) -> Expr:
+def _plain(value: Expr | Blocks) -> Expr:
+    if isinstance(value, Blocks):
+        raise UnsupportedError("a BlockMatrix stands where one matrix is needed")
+    return value
+
+
+def _sum(args: Sequence[Expr]) -> Expr:
     """A sum; 1 x 1 matrices count as scalars where they meet one."""
     if any(is_scalar(a) for a in args):
         return add(*(as_scalar(a) for a in args))
-    return add(*args)
+    return outside(add, args)
 
 
-def _hadamard_power(base: Expr, exponent: Expr) -> Expr:
-    if is_scalar(exponent):
-        return power(base, exponent)
-    raise UnsupportedError(f"an entrywise power with the matrix {exponent} as its exponent")
+def _product(args: list[Expr | Blocks]) -> Expr | Blocks:
+    if any(isinstance(a, Blocks) for a in args):
+        return Blocks.product(args)
+    plain = [_plain(a) for a in args]
+    matrices = [a for a in plain if is_matrix(a)]
+    if len(matrices) > 1:  # ones beside a vector are its sum, written once
+        plain = [part for a in plain for part in _rank_one(a)]
+        matrices = [a for a in plain if is_matrix(a)]
+    straight = [t for t in (turned(a) for a in matrices) if t is not None]
+    if 1 < len(matrices) == len(straight) and any(has_transpose(a) for a in matrices):
+        return transpose(matmul(*(a for a in plain if not is_matrix(a)), *reversed(straight)))
+    return matmul(*plain)
 
 
-def _applied(function: Lambda | Expr, m: Expr) -> Expr:
-    """F applied to every entry: the body of the Lambda, lifted to the matrix."""
-    if not isinstance(function, Lambda):
-        raise UnsupportedError(f"the function {function} applied to entries")
-    (t,) = function.variables
-    if is_scalar(m):
-        return function.expr.xreplace({t: m})
-    try:
-        return lift(function.expr, {t: m}, m.shape)
-    except TypeError as error:
-        raise UnsupportedError(f"the function {function.expr} applied to entries") from error
+def _rank_one(m: Expr) -> list[Expr]:
+    if isinstance(m, OneMatrix) and S.One not in m.shape:
+        return [ones(m.shape[0]), transpose(ones(m.shape[1]))]
+    return [m]
 
 
-def _element(m: Expr, i: Expr, j: Expr) -> Expr:
-    """The entry of a 1 x 1 matrix is that scalar; e_i^T m e_j is out of scope."""
-    if is_scalar(m) and (i, j) == (0, 0):
-        return m
-    raise UnsupportedError(f"the entry [{i}, {j}] of a matrix is not read from SymPy expressions")
+# --- blocks ------------------------------------------------------------------------------------------
+
+
+def _on_blocks(node: Basic, args: list[Expr | Blocks]) -> Expr | Blocks:
+    """What acts on every block by itself, and what adds the blocks up."""
+    if isinstance(node, MatAdd | Add):
+        return Blocks.by_block(add, args)
+    if isinstance(node, HadamardProduct):
+        return Blocks.by_block(hadamard, args)
+    first = next(a for a in args if isinstance(a, Blocks))
+    if isinstance(node, Transpose):
+        return first.transposed()
+    if isinstance(node, ElementwiseApplyFunction):
+        function = node.function
+        return first.map(lambda m: applied(function, m))
+    if isinstance(node, HadamardPower) and not isinstance(args[1], Blocks):
+        exponent = args[1]
+        return first.map(lambda m: entry_power(m, exponent))
+    if isinstance(node, Trace):
+        return add(*(trace(m) if is_matrix(m) else m for m in first.diagonal()))
+    raise UnsupportedError(
+        f"the {type(node).__name__} of a BlockMatrix of {shape_text(shape_of(node))}",
+        hint="sums, products, transposes, functions of the entries and traces of block matrices are read",
+    )
