@@ -199,6 +199,7 @@ AS_USERS_WRITE = [
     Case("scalar variable", lam**2 * Trace(A.T * A), lam, "2 * lam * tr(A.T @ A)"),
 ]
 
+
 @functools.cache
 def derivation(case: Case) -> Derivation:
     return derive(case.f, case.wrt, kind=case.kind)  # type: ignore[arg-type]
