@@ -102,6 +102,17 @@ def rules(d: Derivation) -> list[str]:
     return [s.rule for s in d.steps]
 
 
+TIED = """
+x : n
+y : n
+a[0] = x
+for l in 1..L:
+    a[l] = W @ a[l-1]
+loss = norm(a[L] - y)**2 / 2
+"""
+EIGEN = "Q : n n orthogonal\nlam : n\nW = Q @ diag(lam) @ Q.T" + TIED
+RESIDUAL = "W : n n" + TIED.replace("a[l] = W", "a[l] = a[l-1] + W")
+
 CARRIED = "sum(j in t..T, prod(i in t+1..j, W.T @ diag(1 - h[i]**2)) @ V.T @ (o[j] - y[j]))"
 
 
@@ -125,6 +136,18 @@ CARRIED = "sum(j in t..T, prod(i in t+1..j, W.T @ diag(1 - h[i]**2)) @ V.T @ (o[
             "sum(t in 1..T, outer((prod(k in t+1..T, V.T @ diag(1 - s[k]**2)) @ (s[T] - y)) * (1 - s[t]**2), s[t-1]))",
         ),
         (
+            "W : n n" + TIED,
+            "W",
+            "sum(l in 1..L, outer(matrix_power(W.T, L - l) @ (a[L] - y), x) @ matrix_power(W.T, l - 1))",
+        ),
+        (
+            EIGEN,
+            "W",
+            "Q @ ((outer(Q.T @ (a[L] - y), x) @ Q) * sum(l in 1..L, outer(lam**(L - l), lam**(l - 1)))) @ Q.T",
+        ),
+        (RESIDUAL, "x", "matrix_power(eye(n) + W.T, L) @ (a[L] - y)"),
+        ("w :\nx :\na[0] = x\nfor l in 1..L:\n    a[l] = w * a[l-1]\nloss = a[L]", "w", "L * x * w**(L - 1)"),
+        (
             DECAY,
             "W[L]",
             "2 * lam * W[L] + outer((a[L] - y) * (W[L] @ a[L-1] > 0), a[L-1])",
@@ -147,6 +170,7 @@ def test_closed_forms(text: str, wrt: str, answer: str) -> None:
         (TWO_LOOPS, "x", {"depth.closed", "depth.base", "depth.step", "depth.ends"}),
         (ROWS, "W[l]", {"depth.recurrence_vec", "depth.vec", "depth.vec_base", "depth.vec_step"}),
         (ROWS.replace("tanh(Z[l])", "Z[l] @ W[l]"), "X", {"depth.sides", "depth.sides_step"}),
+        (EIGEN, "W", {"depth.forward_step", "depth.spectral", "depth.divided_apart", "depth.divided_equal"}),
         (CELL, "F", {"depth.affine", "depth.affine_step", "depth.shared"}),
     ],
 )

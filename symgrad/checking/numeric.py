@@ -227,7 +227,7 @@ class Points:
     def _new(self, which: int, k: int) -> Point:
         if which not in self._plan:
             sizes = choose_sizes(self.symbols, which, self._numbers)
-            room = min([3, *self._numbers])
+            room = min([3, *(n for n in self._numbers if n > 1)])  # a column has one entry a row
             sizes |= {s: (place + which) % room for place, s in enumerate(self._indices)}
             definitions = [
                 Definition(concrete(d.symbol, sizes), concrete(d.value, sizes))

@@ -164,8 +164,9 @@ class _Descent:
             leaf for d in plain for leaf in leaves(d.value) if leaf in sums or self._is_active(leaf)
         } - own
         since = len(self.out.steps)
-        cut = [self.wrt] if self.wrt in own and self.wrt not in seeds else []
-        sweep_back(self.sweep, plain, seeds, cut, self.tidy, self.waiting, open_)
+        if self.wrt in own and self.wrt not in seeds:
+            open_.add(self.wrt)
+        sweep_back(self.sweep, plain, seeds, (), self.tidy, self.waiting, open_)
         names = {**sums, **{d.symbol: d.value for d in group if isinstance(d.symbol, Dummy)}}
         self._restate(since, names)
         for name, total in sums.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sympy import Expr, Pow, Sum
+from sympy import Expr, Mul, Pow, S, Sum
 from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.matpow import MatPow
 
 from symgrad.deriving.backprop import Tidy
 from symgrad.deriving.depth.closed import counter
@@ -61,8 +62,12 @@ def forward(model: Model, tidy: Tidy) -> DepthSweep:
     out = DepthSweep(f, first)
     rule = out.record("depth.layer", (f, value), ())
     stated = out.record("depth.forward", (f, claim(index)), [rule])
-    out.record("depth.forward_base", (claim(loop.lower - 1), first), [stated])
-    out.record(
+    nothing_yet = claim(loop.lower - 1)
+    if not constant:  # A^0 s[0], not worked out
+        zeroth = MatPow(factor, S.Zero) if is_matrix(factor) else Pow(factor, 0, evaluate=False)
+        nothing_yet = matmul(zeroth, first) if is_matrix(factor) else Mul(zeroth, first, evaluate=False)
+    base = out.record("depth.forward_base", (nothing_yet, first), [stated])
+    step = out.record(
         "depth.forward_step",
         (
             layers.at(index + 1),
@@ -74,5 +79,5 @@ def forward(model: Model, tidy: Tidy) -> DepthSweep:
         given={f: claim(index)},
     )
     out.result = out.closed = claim(loop.upper)
-    out.record("depth.forward_end", (layers.at(loop.upper), out.closed), [stated])
+    out.record("depth.forward_end", (layers.at(loop.upper), out.closed), [stated, base, step])
     return out

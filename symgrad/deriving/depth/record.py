@@ -50,6 +50,15 @@ class DepthSweep:
         )
         return number
 
+    def append(self, steps: Iterable[Step]) -> list[int]:
+        """Take over the steps of another derivation; returns their new numbers."""
+        numbers: dict[int, int] = {}
+        for s in steps:
+            numbers[s.number] = len(self.steps) + 1
+            premises = tuple(numbers[p] for p in s.premises if p in numbers)
+            self.steps.append(replace(s, number=numbers[s.number], premises=premises))
+        return list(numbers.values())
+
     def restate(self, since: int, names: Mapping[Expr, Expr]) -> None:
         """Write the steps from a number on without names that only the derivation used."""
         for at in range(since, len(self.steps)):
