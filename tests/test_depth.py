@@ -146,7 +146,7 @@ CARRIED = "sum(j in t..T, prod(i in t+1..j, W.T @ diag(1 - h[i]**2)) @ V.T @ (o[
             "Q @ ((outer(Q.T @ (a[L] - y), x) @ Q) * sum(l in 1..L, outer(lam**(L - l), lam**(l - 1)))) @ Q.T",
         ),
         (RESIDUAL, "x", "matrix_power(eye(n) + W.T, L) @ (a[L] - y)"),
-        ("w :\nx :\na[0] = x\nfor l in 1..L:\n    a[l] = w * a[l-1]\nloss = a[L]", "w", "L * x * w**(L - 1)"),
+        ("w :\nx :\na[0] = x\nfor l in 1..L:\n    a[l] = w * a[l-1]\nloss = a[L]", "w", "x * L * w**(L - 1)"),
         (
             DECAY,
             "W[L]",
