@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from symgrad.rendering.recipe import Workbook, load_recipe
+
 _REFUSED = re.compile(r"\\operatorname|\\newcommand|\\def\b|\\mbox|\\phantom|\\text\{[^}]*\$")
 _PUNCTUATION_MACRO = re.compile(r"\\[,;!{}|:]")
 
@@ -103,3 +105,9 @@ def katex() -> Callable[[str], str]:
         return html
 
     return render
+
+
+@pytest.fixture(scope="session")
+def notes() -> Workbook:
+    """The notes on gradients, derived once for all tests."""
+    return Workbook(load_recipe("gradients"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from symgrad.rendering import pdf
 from symgrad.rendering.document import Document, Paragraph, Strong, Words, formulas, plain
 from symgrad.rendering.formats import write_document
 from symgrad.rendering.glyphs import FONT_FOLDER, code_points, missing
-from symgrad.rendering.handout import document, load_recipe
+from symgrad.rendering.handout import document
 from symgrad.rendering.pdf import compile_typst, write_pdf
 from symgrad.rendering.phrases import LANGUAGES, load
 from symgrad.rendering.recipe import Workbook
@@ -21,21 +20,16 @@ from symgrad.rendering.view import SIGNS
 HOSTILE = 'a_b* [c](d) #eval("x") $g$ \\k @ref <l> //m "n" `o` = ~ --- https://p.q'
 
 
-@cache
-def notes() -> Workbook:
-    return Workbook(load_recipe("gradients"))
-
-
-def test_the_notes_are_set_in_every_language() -> None:
+def test_the_notes_are_set_in_every_language(notes: Workbook) -> None:
     """The full recipe once for each language; a warning of Typst is an error."""
     for lang in LANGUAGES:
-        made = write_pdf(document(notes(), lang))
+        made = write_pdf(document(notes, lang))
         assert made.startswith(b"%PDF")
         assert len(made) < 1_000_000
 
 
-def test_the_same_document_gives_the_same_bytes() -> None:
-    short = Document(plain("T"), document(notes(), "zh").blocks[:12], "zh")
+def test_the_same_document_gives_the_same_bytes(notes: Workbook) -> None:
+    short = Document(plain("T"), document(notes, "zh").blocks[:12], "zh")
     assert write_pdf(short) == write_pdf(short)
 
 
@@ -68,13 +62,13 @@ def test_the_fonts_hold_all_of_gb2312() -> None:
     assert (FONT_FOLDER / "OFL.txt").is_file()
 
 
-def test_a_fault_in_a_template_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_fault_in_a_template_is_told_with_its_line(notes: Workbook, tmp_path: Path) -> None:
     (tmp_path / "document").mkdir()
     (tmp_path / "document" / "typ.jinja").write_text(
         "<% block heading %>#nothing(<< content >>)<% endblock %>"
     )
     with pytest.raises(RecipeError, match="Typst cannot set"):
-        write_pdf(document(notes(), "en"), [tmp_path])
+        write_pdf(document(notes, "en"), [tmp_path])
 
 
 def test_without_typst_one_sentence_says_what_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +79,7 @@ def test_without_typst_one_sentence_says_what_adds_it(monkeypatch: pytest.Monkey
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_typst_has_a_spelling_for_every_formula_that_latex_has() -> None:
-    found = list(formulas(document(notes(), "en").blocks))
+def test_typst_has_a_spelling_for_every_formula_that_latex_has(notes: Workbook) -> None:
+    found = list(formulas(document(notes, "en").blocks))
     assert len(found) > 300
     assert all(bool(f.typst) == bool(f.latex) for f in found)

@@ -27,7 +27,7 @@ def document_of(derivation: Derivation, lang: str = "en", notation: Notation | N
     words = load(lang)
     view = View(words, named_question(derivation, notation or Notation(layout=derivation.layout)))
     title = words(f"derivation.title.{derivation.kind}")
-    return Document(title, tuple(view.derivation(derivation)), lang)
+    return Document(title, tuple(view.derivation(derivation)), lang, words=words.table("screen"))
 
 
 def render(

@@ -261,6 +261,12 @@ class Both:
 
     left: Block
     right: Block
+    languages: tuple[str, str] = ("en", "zh")
+
+    @property
+    def langs(self) -> dict[str, str]:
+        """The language of each side."""
+        return {"left": self.languages[0], "right": self.languages[1]}
 
 
 Block = (
@@ -362,7 +368,7 @@ def for_audience(document: Document, audience: Audience, levels: frozenset[Level
                 continue
             if isinstance(block, Both):
                 sides = kept((block.left, block.right))
-                found += [Both(*sides)] if len(sides) == 2 else list(sides)
+                found += [replace(block, left=sides[0], right=sides[1])] if len(sides) == 2 else list(sides)
             elif isinstance(block, Proof | Steps | Part | Exercise):
                 found.append(replace(block, blocks=kept(block.blocks)))
             else:

@@ -5,9 +5,10 @@ Words are escaped in `inline`; templates only arrange, and may print nothing tha
 
 from __future__ import annotations
 
+import base64
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +64,8 @@ Format = Literal["md", "tex", "text", "typ", "html"]
 FORMATS: tuple[Format, ...] = ("md", "tex", "text")
 """The formats of a derivation on its own; handouts have more."""
 
+HTML_LANG = {"en": "en", "zh": "zh-CN", "de": "de"}
+
 _INLINE: dict[str, Callable[[Inline], Rendered]] = {
     "md": inline_md,
     "tex": inline_tex,
@@ -102,6 +105,8 @@ class Writer:
         self.form = form
         self.inline = _INLINE[form]
         self.templates = Templates(f"document/{form}.jinja", folders)
+        self.headings = 0
+        self.sections: list[dict[str, Rendered]] = []
         self.words = {key: self.inline(plain(text)) for key, text in (words or {}).items()}
 
     def __call__(self, block: Block, after: Block | None = None) -> Rendered:
@@ -122,7 +127,7 @@ class Writer:
         """The name of the template's block, and what it is filled with."""
         inline, form = self.inline, self.form
         if isinstance(block, Heading):
-            return "heading", {"level": block.level, "content": inline(block.content)}
+            return "heading", self.heading(block)
         if isinstance(block, Paragraph):
             content = inline(block.content)
             if form == "md" and not block.lead:
@@ -157,12 +162,22 @@ class Writer:
                 "inner": self.blocks(block.blocks),
             }
         if isinstance(block, Both):
-            return "both", {"left": self(block.left), "right": self(block.right)}
+            langs = {f"{side}_lang": Rendered(HTML_LANG[lang]) for side, lang in block.langs.items()}
+            return "both", {"left": self(block.left), "right": self(block.right), **langs}
         if isinstance(block, Space):
             return "space", {"lines": block.lines}
         if isinstance(block, Code):
             return "code", {"text": self.code(block.text), "language": Rendered(block.language)}
         return "figure", self.figure(block)
+
+    def heading(self, block: Heading) -> dict[str, Any]:
+        """A heading; those of sections are listed."""
+        content = self.inline(block.content)
+        self.headings += 1
+        name = Rendered(f"sec-{self.headings}")
+        if block.level == 1:
+            self.sections.append({"id": name, "content": content})
+        return {"level": block.level, "content": content, "id": name}
 
     def equation(self, block: Equation) -> dict[str, Any]:
         """An equation: its rows, and all of it as one formula."""
@@ -178,7 +193,8 @@ class Writer:
             "mark": self.inline(block.mark),
             "sign": any(isinstance(piece, Sign) for piece in block.mark),
             "latex": Rendered(escape_html(latex)),
-            "math": math_html(latex, display=True),
+            # Lines with fractions in them need room between them.
+            "math": math_html(latex.replace(r" \\ ", r" \\[0.35em] "), display=True),
         }
 
     def rows(self, rows: Sequence[Row]) -> list[dict[str, Rendered]]:
@@ -226,6 +242,7 @@ class Writer:
             alt = '"' + block.alt.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return {
             "svg": Rendered(block.svg),
+            "svg64": Rendered(base64.b64encode(block.svg.encode()).decode()),
             "alt": Rendered(alt),
             "caption": self.inline(block.caption),
             "number": Rendered(block.number),
@@ -239,8 +256,15 @@ def _guarded(left: str, several: bool) -> str:
     return "{}" + left if left and left[0] != "\\" and (several or not left[0].isalpha()) else left
 
 
-def write_document(document: Document, form: Format, folders: Sequence[Path] = ()) -> str:
+def write_document(
+    document: Document,
+    form: Format,
+    folders: Sequence[Path] = (),
+    extra: Mapping[str, Rendered] | None = None,
+) -> str:
     """The document in a format; blocks of templates in `folders` are taken before those that ship.
+
+    `extra` is what the frame needs besides, e.g. the style of HTML.
 
     Raises   RecipeError for a template that cannot be used
     """
@@ -253,6 +277,9 @@ def write_document(document: Document, form: Format, folders: Sequence[Path] = (
         "paper": Rendered(document.paper),
         "blocks": writer.each(document.blocks),
         "words": writer.words,
+        "htmllang": Rendered(HTML_LANG.get(document.lang, document.lang)),
+        "sections": writer.sections,
+        **(extra or {}),
     }
     text = writer.templates.document(data)
     if form == "html":

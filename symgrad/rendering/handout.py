@@ -29,7 +29,7 @@ __all__ = [
     "read_recipe",
 ]
 
-HandoutFormat = Literal["md", "tex", "pdf"]
+HandoutFormat = Literal["md", "tex", "html", "pdf"]
 HANDOUT_FORMATS: tuple[HandoutFormat, ...] = get_args(HandoutFormat)
 
 _KINDS: dict[str, Callable[..., None]] = {**KINDS, **DEEP_KINDS}
@@ -71,7 +71,7 @@ def document(book: Workbook, lang: str, notation: Notation | None = None) -> Doc
                 hint=error.hint,
             ) from error
     blocks = [*page.view.legend(page.blocks), *page.blocks]
-    return Document(plain(recipe.title[lang]), tuple(blocks), lang)
+    return Document(plain(recipe.title[lang]), tuple(blocks), lang, words=page.words.table("screen"))
 
 
 def made(recipe: Recipe, choice: Choice) -> Iterator[tuple[str, str | bytes]]:
@@ -99,6 +99,10 @@ def _written(document: Document, form: str, folders: Sequence[Path], choice: Cho
         from symgrad.rendering.pdf import write_pdf
 
         return write_pdf(document, folders, choice.fonts)
+    if form == "html":
+        from symgrad.rendering.html import write_html
+
+        return write_html(document, folders)
     return write_document(document, "md" if form == "md" else "tex", folders)
 
 

@@ -177,7 +177,7 @@ def inline_html(content: Inline) -> Rendered:
     out = ""
     for piece in content:
         if isinstance(piece, Formula):
-            out = _tight(out, " ") + math_html(piece.latex, display=False)
+            out = _tight(out, " ") + str(math_html(piece.latex, display=False))
         elif isinstance(piece, Strong):
             out += f"<strong>{escape_html(piece.text)}</strong>"
         elif isinstance(piece, Reference):

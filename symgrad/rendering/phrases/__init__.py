@@ -72,6 +72,12 @@ class Catalogue:
                 found.extend(value)
         return tuple(found)
 
+    def table(self, prefix: str) -> dict[str, str]:
+        """The phrases below a key, as they stand."""
+        return {
+            k.removeprefix(f"{prefix}."): v for k, v in self.phrases.items() if k.startswith(f"{prefix}.")
+        }
+
     def places(self, key: str) -> frozenset[str]:
         """The places of a phrase."""
         return places(self.phrases[_normal(key)])
