@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +120,17 @@ def test_steps_fold_and_open_at_first(pages: dict[tuple[str, bool], str]) -> Non
     folded = [a for tag, a in reader.elements if tag == "details" and a.get("class") == "steps"]
     assert folded
     assert all("open" in a for a in folded)
+
+
+def test_quickjs_is_given_katex_and_a_constant_and_nothing_else() -> None:
+    """A formula reaches it as an argument, never as a program."""
+    path = Path(__file__).parents[1] / "symgrad" / "rendering" / "html.py"
+    calls = [
+        n
+        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(n, ast.Call) and getattr(n.func, "attr", getattr(n.func, "id", "")) in ("eval", "exec")
+    ]
+    given = [ast.unparse(n.args[0]) for n in calls]
+    assert len(given) == 2
+    assert given[0] == "_asset('katex.min.js')"
+    assert isinstance(calls[1].args[0], ast.Constant)
