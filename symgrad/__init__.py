@@ -10,7 +10,19 @@ from symgrad.deriving.steps import Evidence, Step
 from symgrad.errors import SymgradError
 from symgrad.expr import Model
 from symgrad.reading import read_model
+from symgrad.verifying import Verdict, verify
 
-__all__ = ["Derivation", "Evidence", "Model", "Step", "SymgradError", "derive", "gradients", "read_model"]
+__all__ = [
+    "Derivation",
+    "Evidence",
+    "Model",
+    "Step",
+    "SymgradError",
+    "Verdict",
+    "derive",
+    "gradients",
+    "read_model",
+    "verify",
+]
 
 __version__ = "0.1.0"

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from symgrad.cli_verify import verify
 from symgrad.errors import OutputError, SymgradError, UnsupportedError
 
 __all__ = ["main"]
@@ -146,6 +147,9 @@ def _progress(items: Iterable[Any], count: int, what: str) -> Iterable[Any]:
         for item in items:
             yield item
             bar.advance(task)
+
+
+cli.add_command(verify)
 
 
 @cli.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,7 @@ from symgrad.expr import Definition, is_matrix, leaf_name, leaves
 from symgrad.expr.model import Assumptions
 from symgrad.reading.claim import Layout
 
-__all__ = ["Counterexample", "find"]
+__all__ = ["Counterexample", "find", "points_at"]
 
 _ENOUGH = 1e-3
 _ENTRIES = (1.0, 2.0, -1.0, 0.5, -2.0, 3.0, 1.5, -0.5)
@@ -29,7 +29,8 @@ _UNIT = {1: (1.0,), 2: (0.6, 0.8)}
 class Counterexample:
     """Sizes and inputs, all of them fractions with small denominators; the entry that differs; both values there.
 
-    `entry` is zero-based, as in NumPy; () for a scalar. `link` says which right-hand side of a chain is meant.
+    `entry` is zero-based, as in NumPy; () for a scalar. `link` says which right-hand side of a chain is meant, and
+    `indices` the values of the free indices of a component claim.
     """
 
     sizes: dict[str, int]
@@ -38,13 +39,14 @@ class Counterexample:
     claimed: float
     right: float
     link: int = 0
+    indices: dict[str, int] = field(default_factory=dict)
 
 
 def find(truth: Truth, link: Expr, layout: Layout | None, number: int = 0) -> Counterexample | None:
     """The first small point where the link is clearly wrong; sizes 2, 3, .. and then 3, 4, .."""
     best: Counterexample | None = None
     for which, sizes in enumerate(_small_sizes(truth)):
-        for point in islice(_points(truth, sizes, which), 6):
+        for point in islice(points_at(truth, sizes, which), 6):
             sample = truth.sample(which, point)
             if sample is None or sample.tolerance > EXACT:
                 continue
@@ -58,6 +60,7 @@ def find(truth: Truth, link: Expr, layout: Layout | None, number: int = 0) -> Co
                 gap.claimed,
                 gap.right,
                 number,
+                _indices(truth, gap.place, sizes),
             )
             if abs(gap.claimed - gap.right) > 0.05:
                 return found
@@ -71,11 +74,23 @@ def _entry(truth: Truth, place: tuple[int, ...], sizes: dict[Symbol, int]) -> tu
     """The place in the array that the claim describes; of a vector one number."""
     claim = truth.claim
     if claim.wrt_entry is not None or claim.of_entry is not None or claim.indices:
-        return place
+        at = {i: Integer(_indices(truth, place, sizes)[str(i)]) for i in claim.indices}
+        said = [*(claim.of_entry or ()), *(claim.wrt_entry or ())]
+        inside = iter(place[1:])
+        return tuple(next(inside, 0) if e is None else int(e.xreplace(at)) for e in said)
     shape = concrete(claim.links[0], sizes).shape if is_matrix(claim.links[0]) else ()
     if len(place) == 2 and len(shape) == 2 and 1 in shape:
         return (max(place),)
     return place
+
+
+def _indices(truth: Truth, place: tuple[int, ...], sizes: dict[Symbol, int]) -> dict[str, int]:
+    """The values of the free indices: the entries of a component claim are compared in the order of their indices."""
+    if not truth.claim.indices:
+        return {}
+    ranges = truth.ranges(sizes)
+    values = np.unravel_index(place[0], [ranges[i] for i in truth.claim.indices])
+    return {str(i): int(v) for i, v in zip(truth.claim.indices, values, strict=True)}
 
 
 def _small_sizes(truth: Truth) -> Iterator[dict[Symbol, int]]:
@@ -86,7 +101,8 @@ def _small_sizes(truth: Truth) -> Iterator[dict[Symbol, int]]:
     yield {s: 2 + len(ordered) - n for n, s in enumerate(ordered)}
 
 
-def _points(truth: Truth, sizes: dict[Symbol, int], which: int) -> Iterator[Point]:
+def points_at(truth: Truth, sizes: dict[Symbol, int], which: int) -> Iterator[Point]:
+    """Points of small fractions at the given sizes, without end."""
     definitions = [
         Definition(concrete(d.symbol, sizes), concrete(d.value, sizes)) for d in truth.model.definitions()
     ]

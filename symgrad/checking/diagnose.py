@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from sympy import Add, Expr, Pow, Rational, S
 from sympy.matrices.expressions.matadd import MatAdd
 
 from symgrad.checking.budget import OutOfTime, alarm, check_time, time_limit
+from symgrad.checking.counterexample import points_at
 from symgrad.checking.edits import Edit, Vocabulary, edited, order_and_transposes, terms_of, whole_shape
 from symgrad.checking.truth import Sample, Truth
 from symgrad.checking.verdict import Judgement
@@ -56,6 +58,15 @@ KINDS_OF_SLIP: tuple[str, ...] = (
 """The most specific first: of two edits that are equally small the earlier kind is named."""
 
 _OTHER = ("kernel not flipped", "extra factor", "extra term")
+_MAYBE_A_SLOPE = (
+    "wrong exponent",
+    "wrong sign",
+    "wrong variable",
+    "wrong layer index",
+    "wrong factor",
+    "other",
+)
+_KEYS = {"wrong factor": "number_wrong_factor", "shape mismatch": "made_to_fit", "other": "replaced"}
 
 
 @dataclass(frozen=True)
@@ -72,10 +83,11 @@ class Slip:
     edits: int = 0
 
 
-def diagnose(judgement: Judgement, seconds: float = 3.0) -> Slip | None:
+def diagnose(judgement: Judgement, seconds: float = 3.0, *, shapes_said: bool = True) -> Slip | None:
     """The smallest edit that makes a refuted claim true; None if the claim was not refuted or nothing is known of it.
 
-    One edit is looked for, then two, until the time is up; then the kind is `other`, or what the shapes say.
+    One edit is looked for, then two, until the time is up; then the kind is `other`, or what the shapes say. Where the
+    writer never said what is a matrix (`shapes_said` is false), a formula that holds for scalars is called so.
     """
     truth, link_number = judgement.truth, judgement.link
     if judgement.word != "refuted" or link_number is None:
@@ -96,7 +108,33 @@ def diagnose(judgement: Judgement, seconds: float = 3.0) -> Slip | None:
             n.key.startswith("shape.") for n in judgement.notes
         )
         slip = Slip("shape mismatch", "shape_mismatch") if misfit else Slip("other", "other")
+    matrices_only = not shapes_said and slip.kind in ("missing transpose", "swapped order")
+    if (matrices_only or slip.repaired is None) and holds_for_scalars(truth, link):
+        meant = slip.terms.get("after", slip.repaired)
+        if meant is None:
+            return replace(slip, kind="right only for scalars")
+        return replace(
+            slip, kind="right only for scalars", key="right_only_for_scalars", terms={"after": meant}
+        )
     return slip
+
+
+def holds_for_scalars(truth: Truth, link: Expr) -> bool:
+    """Whether a claim is right where every size is one."""
+    sizes = dict.fromkeys(truth.points.symbols, 1)
+    if not sizes:
+        return False
+    for point in islice(points_at(truth, sizes, 0), 3):
+        try:
+            sample = truth.sample(0, point)
+            value = None if sample is None else np.asarray(truth.value(link, sample), dtype=float)
+        except (SymgradError, ValueError, TypeError, ArithmeticError, IndexError):
+            return False
+        if sample is None or value is None or value.size != 1 or sample.value.size != 1:
+            return False
+        if abs(float(value.reshape(())) - float(sample.value.reshape(()))) > 1e-6:
+            return False
+    return True
 
 
 class _Search:
@@ -140,28 +178,23 @@ class _Search:
 
     def _note(self, kind: str, repaired: Expr, edits: int, key: str = "", **terms: Expr | str) -> None:
         named = "other" if kind in _OTHER else kind
-        if named in (
-            "wrong exponent",
-            "wrong sign",
-            "wrong variable",
-            "wrong layer index",
-            "wrong factor",
-            "other",
-        ):
-            if self.words.slopes_in(repaired) - self.words.slopes_in(self.link):
-                kind = named = "wrong activation derivative"
-                key = ""
+        if named in _MAYBE_A_SLOPE and self.words.slopes_in(repaired) - self.words.slopes_in(self.link):
+            kind = named = "wrong activation derivative"
+            key = key if "before" in terms and "after" in terms else "two"
+            terms = {"before": self.link, "after": repaired, **terms}
         rank = KINDS_OF_SLIP.index(named)
-        slip = Slip(named, (key or kind).replace(" ", "_").replace("/", "_").lower(), terms, repaired, edits)
-        self.found.append((rank, slip))
+        self.found.append(
+            (rank, Slip(named, key or _KEYS.get(kind, kind.replace(" ", "_")), terms, repaired, edits))
+        )
 
     def _collect(self, edits: Iterable[Edit], count: int) -> None:
         for edit in edits:
             check_time()
             if self.is_true(edit.value):
-                self._note(edit.kind, edit.value, count, before=edit.before, after=edit.after)
                 if count > 1:
+                    self._note(edit.kind, edit.value, count, "two", before=self.link, after=edit.value)
                     return
+                self._note(edit.kind, edit.value, count, before=edit.before, after=edit.after)
 
     def is_true(self, e: Expr) -> bool:
         """Whether a candidate agrees with the truth at every point."""
@@ -283,7 +316,9 @@ class _Search:
     def _by_factor(self) -> None:
         ratio = self._ratio(self.link)
         if ratio is not None and ratio != 1:
-            self._note(self._kind_of(ratio), scale(ratio, self.link), 1, factor=ratio)
+            kind = self._kind_of(ratio)
+            key = {"1/N missing": "n_missing", "wrong sign": "wrong_sign"}.get(kind, "wrong_factor")
+            self._note(kind, scale(ratio, self.link), 1, key, factor=ratio)
 
     def _kind_of(self, ratio: Expr) -> str:
         if ratio == -1:
@@ -311,9 +346,11 @@ class _Search:
         if c == 0:
             self._note("extra term", repaired, 1, before=terms[n])
         else:
-            self._note(
-                self._kind_of(c), repaired, 1, key=f"term {self._kind_of(c)}", factor=c, before=terms[n]
+            kind = self._kind_of(c)
+            key = {"1/N missing": "term_n_missing", "wrong sign": "term_wrong_sign"}.get(
+                kind, "term_wrong_factor"
             )
+            self._note(kind, repaired, 1, key, factor=c, before=terms[n])
 
     def _missing_terms(self) -> None:
         """Terms of the right formula that are not there."""

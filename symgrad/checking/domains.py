@@ -32,8 +32,14 @@ def conditions(claim: Claim) -> tuple[Condition, ...]:
     found: dict[Condition, None] = {}
     expressions = [*(d.value for d in claim.model.definitions()), *claim.links]
     for e in expressions:
-        for node in walk(e):
+        nodes = list(walk(e))
+        squared = {
+            n.args[0] for n in nodes if isinstance(n, Pow) and n.args[1].is_even and n.args[1].is_positive
+        }
+        for node in nodes:
             for condition in _of_node(node):
+                if node in squared and isinstance(node, Norm):
+                    continue
                 if not _known(condition, claim.model.assumptions):
                     found.setdefault(condition)
     return tuple(found)

@@ -247,7 +247,7 @@ class Truth:
         """The claimed entries and the true ones, for every value of the free indices."""
         claim, point = self.claim, sample.point
         table = self._table(sample)
-        ranges = self._ranges(point.sizes)
+        ranges = self.ranges(point.sizes)
         claimed: list[Array] = []
         right: list[Array] = []
         for values in product(*(range(ranges[i]) for i in claim.indices)):
@@ -281,7 +281,7 @@ class Truth:
             return sample.value.reshape(shapes[1])
         return sample.value.reshape((*shapes[0], *shapes[1]), order="F")
 
-    def _ranges(self, sizes: Mapping[Symbol, int]) -> dict[Symbol, int]:
+    def ranges(self, sizes: Mapping[Symbol, int]) -> dict[Symbol, int]:
         """How far each free index runs: the size of the axis where it stands, in the left side or in a link.
 
         Raises   ShapeError where two axes that one index runs over differ

@@ -227,8 +227,9 @@ def _right(truth: Truth, samples: Sequence[Sample], layout: Layout | None) -> Ju
     """The finding for a claim that agrees in numbers, with a proof where one is found."""
     claim = truth.claim
     notes: tuple[Note, ...] = ()
-    if claim.layout is None and layout is not None and _layout_matters(claim):
-        notes = (Note("layout.named", {"layout": layout}),)
+    usual = "numerator" if claim.kind == "jacobian" else "gradient"
+    if layout not in (None, usual, claim.layout) and _layout_matters(claim):
+        notes = (Note("layout.named", {"layout": str(layout)}),)
     gaps = [g.error for link in claim.links for s in samples if (g := truth.gap(link, s, layout)) is not None]
     sizes = _sizes(truth, samples)
     try:
