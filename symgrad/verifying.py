@@ -148,16 +148,13 @@ def verdict_on(text: str, context: Context, *, seconds: float = 10.0) -> Verdict
     Raises   SymgradError if the claim cannot be read or nothing can be worked out
     """
     start = time.perf_counter()
-    claim = _read(text, context, seconds)
-    return _found(claim, text, seconds, start)
-
-
-def _read(text: str, context: Context, seconds: float) -> Claim:
     try:
         with time_limit(seconds), alarm(seconds):
-            return read_claim(text, context)
+            claim = read_claim(text, context)
     except OutOfTime as out:
-        raise SymgradError(f"the formula was not read in time: {out}") from out
+        note = Note("budget.time", {"budget": str(out)})
+        return Verdict(Claim(Model(()), (), read_as=text), text, "undecided", Evidence("none"), notes=(note,))
+    return _found(claim, text, seconds, start)
 
 
 def _found(claim: Claim, text: str, seconds: float, start: float) -> Verdict:

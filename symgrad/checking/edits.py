@@ -410,7 +410,7 @@ def order_and_transposes(e: Expr, shape: tuple[Expr, ...], most: int = 4) -> Ite
     factors = tuple(rest.args) if isinstance(rest, MatMul) else ()
     if not 2 <= len(factors) <= most:
         return
-    ways: list[tuple[int, str, Expr]] = []
+    ways: list[tuple[int, str, Expr, tuple[Expr, Expr]]] = []
     for order in permutations(range(len(factors))):
         for turns in product((False, True), repeat=len(factors)):
             moved = sum(n != k for n, k in enumerate(order))
@@ -428,9 +428,13 @@ def order_and_transposes(e: Expr, shape: tuple[Expr, ...], most: int = 4) -> Ite
             else:
                 lost = any(t and isinstance(factors[k], Transpose) for k, t in zip(order, turns, strict=True))
                 kind = "extra transpose" if lost else "missing transpose"
-            ways.append((changed + (1 if moved and any(turns) else 0), kind, value))
-    for _, kind, value in sorted(ways, key=lambda w: w[0]):
-        yield Edit(kind, value, e, value)
+            turned = [n for n, t in enumerate(turns) if t]
+            shown = (e, value)
+            if not moved and len(turned) == 1:  # the factor says more than the whole product
+                shown = (factors[turned[0]], parts[turned[0]])
+            ways.append((changed + (1 if moved and any(turns) else 0), kind, value, shown))
+    for _, kind, value, shown in sorted(ways, key=lambda w: w[0]):
+        yield Edit(kind, value, *shown)
 
 
 def whole_shape(e: Expr, shape: tuple[Expr, ...]) -> Iterator[Edit]:

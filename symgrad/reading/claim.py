@@ -14,9 +14,11 @@ from typing import Literal, NoReturn
 from sympy import Expr, Symbol
 
 from symgrad.errors import DeriveError, NameUnknownError, ReadError, ShapeError, UnsupportedError
-from symgrad.expr import Family, Model, any_shapes, is_leaf, is_scalar, leaves
+from symgrad.expr import Family, Model, any_shapes, is_leaf, is_scalar, leaf_name, leaves
 from symgrad.reading import read_model, read_question
 from symgrad.reading.context import Shapes, Words, shape_lists
+from symgrad.reading.elaborate import names_in
+from symgrad.reading.text import parse_expression
 
 __all__ = ["KINDS", "Claim", "Context", "is_latex", "read_claim"]
 
@@ -146,7 +148,11 @@ class _Reader:
     def __init__(self, text: str, context: Context) -> None:
         self.text, self.context = text, context
         self.model, self.target = self._model()
-        self.names = {*self.model.symbols, *shape_lists(context.shapes)}
+        shapes = shape_lists(context.shapes)
+        self.names = {*self.model.symbols, *shapes}
+        self.sizes = {n for sizes in shapes.values() for s in sizes for n in names_in(parse_expression(s))}
+        for found in self.model.symbols.values():
+            self.sizes |= {str(a) for s in getattr(found, "shape", ()) for a in s.free_symbols}
 
     def claim(self) -> Claim:
         sides = self._sides()
@@ -261,6 +267,7 @@ class _Reader:
 
             increment = differential(wrt)
             model = replace(model, symbols={**model.symbols, str(increment): increment})
+        self._check_names(text, model)
         given = {n: list(s) for n, s in shapes.items() if n not in model.symbols}
         _, value = read_question(
             text,
@@ -271,6 +278,18 @@ class _Reader:
             functions=self.context.functions,
         )
         return value
+
+    def _check_names(self, text: str, model: Model) -> None:
+        """Every name was declared or defined: for a name of a claim no shape is guessed."""
+        if not self.names:
+            return
+        tree = parse_expression(text)
+        known = {*self.names, *self.sizes, *map(str, model.symbols), "pi"}
+        known |= (
+            {str(r.children[0]) for r in tree.find_data("range")} if hasattr(tree, "find_data") else set()
+        )
+        for name in sorted(names_in(tree) - known):
+            self._unknown(name)
 
     def _name(self, text: str, leaf: bool = True) -> Expr:
         if text.isidentifier() and text not in self.names:
@@ -291,8 +310,6 @@ class _Reader:
 
     def _extended(self, links: Iterable[Expr]) -> Model:
         """The model with the names that only the claim uses."""
-        from symgrad.expr import leaf_name
-
         more = {leaf_name(leaf): leaf for e in links for leaf in leaves(e)}
         return replace(self.model, symbols={**more, **self.model.symbols})
 

@@ -11,6 +11,7 @@ from symgrad.checking.domains import Condition
 from symgrad.checking.verdict import Note
 from symgrad.errors import SymgradError, UnsupportedError
 from symgrad.expr import Differential, ScalarDifferential, gradient, is_matrix, is_scalar, jacobian
+from symgrad.reading.claim import Claim
 from symgrad.rendering.document import (
     Document,
     Equation,
@@ -100,7 +101,7 @@ def to_json(verdict: Verdict, lang: str = "en") -> dict[str, Any]:
 def latex_block(verdict: Verdict) -> str:
     r"""The claim with its verdict, for a notebook: `$\displaystyle ...$`."""
     word = str(inline_text(load("en")(f"verdict.word.{verdict.verdict}")))
-    sides = [to_latex(e) for e in _sides(verdict)] or [rf"\text{{{escape_tex(verdict.claim.read_as)}}}"]
+    sides = [to_latex(e) for e in _sides(verdict.claim)] or [rf"\text{{{escape_tex(verdict.claim.read_as)}}}"]
     return rf"$\displaystyle {' = '.join(sides)}\quad\text{{({word})}}$"
 
 
@@ -183,19 +184,31 @@ def _shown(e: Expr) -> Formula:
     return Formula(to_latex(e), spelt(e) or to_text(e), to_typst(e))
 
 
-def _sides(verdict: Verdict) -> tuple[Expr, ...]:
-    """The unevaluated left side and the links; nothing where the claim has no printed form of its own."""
-    claim = verdict.claim
-    if claim.misfit is not None or claim.indices or claim.wrt_entry is not None:
-        return ()
+def _left(claim: Claim) -> Expr | None:
+    """The unevaluated derivative that a claim is about; None for an identity."""
     of, wrt = claim.of, claim.wrt
     if of is None or wrt is None:
-        return claim.links
+        return None
     if claim.kind == "hessian":
-        return (jacobian(gradient(of, wrt), wrt), *claim.links)
+        return jacobian(gradient(of, wrt), wrt)
     if claim.kind == "differential":
-        return ((Differential if is_matrix(of) else ScalarDifferential)(of), *claim.links)
-    return ((gradient if is_scalar(of) else jacobian)(of, wrt), *claim.links)
+        return (Differential if is_matrix(of) else ScalarDifferential)(of)
+    return (gradient if is_scalar(of) else jacobian)(of, wrt)
+
+
+def _sides(claim: Claim) -> tuple[Expr, ...]:
+    """The left side and the links; nothing where the claim has no printed form of its own."""
+    if claim.misfit is not None or claim.indices or claim.wrt_entry is not None:
+        return ()
+    left = _left(claim)
+    return claim.links if left is None else (left, *claim.links)
+
+
+def _equation(left: Expr | None, right: Expr) -> Equation:
+    """`left = right`, or the right side alone."""
+    if left is None:
+        return Equation((Row(None, _shown(right), Formula("", "", "")),))
+    return Equation((Row(_shown(left), _shown(right)),))
 
 
 def _text(verdict: Verdict, words: Catalogue) -> str:
@@ -238,9 +251,9 @@ def _width(text: str) -> int:
 
 def _document(verdict: Verdict, lang: str) -> Document:
     words = load(lang)
-    left, *links = _sides(verdict) or (None,)
-    blocks: list[Any] = [Equation((Row(_shown(left), _shown(e)),)) for e in links if left is not None]
-    if left is None:
+    sides = _sides(verdict.claim)
+    blocks: list[Any] = [_equation(sides[0], e) for e in sides[1:]]
+    if not sides:
         blocks.append(Paragraph((Words(verdict.claim.read_as),)))
 
     def lead(key: str) -> Inline:
@@ -253,7 +266,7 @@ def _document(verdict: Verdict, lang: str) -> Document:
         if e is not None:
             blocks += [
                 Paragraph((), lead(key)),
-                Equation((Row(left, _shown(e)),)),
+                _equation(_left(verdict.claim), e),
             ]
     if verdict.is_right:
         blocks.append(Paragraph(_evidence(verdict, words), lead("evidence")))

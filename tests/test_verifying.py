@@ -1,0 +1,258 @@
+"""Claims that are right are accepted, claims with a planted slip are refuted, and the slip is named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import symgrad
+from symgrad import Verdict, verify
+from symgrad.errors import NameUnknownError, ReadError, UnsupportedError
+from symgrad.rendering.snippet import snippet
+from symgrad.rendering.verdict import render
+from symgrad.verify_batch import verdict_line, verdict_lines
+
+NETWORK: dict[str, Any] = {
+    "given": [
+        "z1 = W1 @ x + b1",
+        "a1 = tanh(z1)",
+        "z2 = W2 @ a1 + b2",
+        "p = softmax(z2)",
+        "L = -sum(y * log(p))",
+        "delta2 = p - y",
+        "delta1 = (W2.T @ delta2) * (1 - a1**2)",
+    ],
+    "shapes": "x: d, W1: h d, b1: h, W2: k h, b2: k, y: k",
+    "assume": "y: onehot",
+}
+BATCH: dict[str, Any] = {
+    "given": ["S = X @ W + b", "P = softmax(S, axis=1)", "L = -sum(Y * log(P)) / N + lam * norm(W)**2 / 2"],
+    "shapes": "X: N D, W: D K, b: K, Y: N K, lam:",
+    "assume": "Y: onehot_rows, lam: positive",
+}
+SQUARES: dict[str, Any] = {"given": ["L = norm(X @ w - y)**2"], "shapes": "X: n d, w: d, y: n"}
+PULLED: dict[str, Any] = {"given": ["p = softmax(z)", "L = g @ p"], "shapes": "z: k, g: k"}
+RECURRENT: dict[str, Any] = {
+    "given": ["z = W @ h", "k = tanh(z)", "L = g @ k"],
+    "shapes": "W: n n, h: n, g: n",
+}
+
+RIGHT: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("dL/dz2 = p - y", NETWORK),
+    ("dL/dz2 = delta2", NETWORK),
+    ("dL/dW2 = outer(delta2, a1)", NETWORK),
+    ("dL/da1 = W2.T @ (p - y)", NETWORK),
+    ("dL/dz1 = delta1 = (W2.T @ delta2) * (1 - tanh(W1 @ x + b1)**2)", NETWORK),
+    ("dL/dx = W1.T @ delta1", NETWORK),
+    ("dL/dW = X.T @ (P - Y) / N + lam * W", BATCH),
+    ("dL/db = sum(P - Y, axis=0) / N", BATCH),
+    ("dL/dw = 2 * X.T @ (X @ w - y)", SQUARES),
+    ("hessian(L, w) = 2 * X.T @ X", SQUARES),
+    ("dL/dz = p * g - p * (p @ g)", PULLED),
+    ("jacobian(p, z) = diag(p) - outer(p, p)", PULLED),
+    ("p @ ones(k) = 1", PULLED),
+)
+
+WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("dL/dz2 = y - p", NETWORK, "wrong sign"),
+    ("dL/dW2 = outer(a1, delta2)", {**NETWORK, "layout": "gradient"}, "swapped order"),
+    ("dL/da1 = W2 @ delta2", NETWORK, "missing transpose"),
+    ("dL/dz1 = W2.T @ delta2", NETWORK, "missing activation derivative"),
+    ("dL/dz1 = (W2.T @ delta2) * (1 - z1**2)", NETWORK, "wrong activation derivative"),
+    ("dL/dz1 = (W2.T @ delta2) * (1 - a1)**2", NETWORK, "wrong activation derivative"),
+    ("dL/dW1 = outer(delta2, x)", NETWORK, "wrong layer index"),
+    ("dL/dW1 = outer(delta1, a1)", NETWORK, "wrong variable"),
+    ("dL/db2 = 2 * delta2", NETWORK, "wrong factor"),
+    ("dL/dW = X.T @ (P - Y) + lam * W", BATCH, "1/N missing"),
+    ("dL/dW = X.T @ (P - Y) / N", BATCH, "missing term"),
+    ("dL/dW = X.T @ (P - Y) / N + 2 * lam * W", BATCH, "wrong factor"),
+    ("dL/dW = X.T @ (P - Y) / N - lam * W", BATCH, "wrong sign"),
+    ("dL/db = (P - Y) / N", BATCH, "batch sum missing"),
+    ("dL/db = sum(P - Y, axis=1) / N", BATCH, "wrong axis"),
+    ("dL/dw = 2 * X @ (X @ w - y)", SQUARES, "missing transpose"),
+    ("hessian(L, w) = X.T @ X", SQUARES, "wrong factor"),
+    ("dL/dz = p * (1 - p) * g", PULLED, "softmax treated as elementwise"),
+    ("jacobian(p, z) = diag(p * (1 - p))", PULLED, "softmax treated as elementwise"),
+    ("dL/dh = (W.T @ g) * (1 - k**2)", RECURRENT, "elementwise vs matrix product"),
+    ("dL/dh = W @ (g * (1 - k**2))", RECURRENT, "missing transpose"),
+    ("dL/dw = 2 * X.T @ (X @ w - y)**2", SQUARES, "wrong exponent"),
+)
+
+
+@pytest.mark.parametrize(("claim", "context"), RIGHT, ids=[c for c, _ in RIGHT])
+def test_a_right_claim_is_accepted(claim: str, context: dict[str, Any]) -> None:
+    verdict = verify(claim, **context)
+    assert verdict.verdict in ("proved", "verified"), verdict
+    assert verdict.slip is None and verdict.counterexample is None
+
+
+@pytest.mark.parametrize(("claim", "context", "kind"), WRONG, ids=[c for c, *_ in WRONG])
+def test_a_slip_is_refuted_and_named(claim: str, context: dict[str, Any], kind: str) -> None:
+    verdict = verify(claim, **context)
+    assert verdict.verdict == "refuted"
+    assert verdict.kind == kind, verdict.slip
+    assert verdict.slip is not None
+    # What is suggested is itself a claim, and right.
+    left = claim.partition(" = ")[0]
+    again = verify(f"{left} = {symgrad.rendering.to_numpy(verdict.suggestion)}", **context)
+    assert again.is_right, again
+
+
+@pytest.mark.parametrize("claim", ["dL/dW = X.T @ (P - Y) + lam * W", "dL/db = sum(P - Y, axis=0)"])
+def test_the_printed_program_recomputes_the_counterexample(claim: str) -> None:
+    verdict = verify(claim, **BATCH)
+    example, program = verdict.counterexample, snippet(verdict)
+    assert example is not None and program is not None
+    printed = _run(program)
+    assert printed == pytest.approx([example.claimed, example.right], rel=1e-5, abs=1e-6)
+    assert abs(printed[0] - printed[1]) > 1e-3
+
+
+@pytest.mark.parametrize(("claim", "context", "kind"), WRONG, ids=[c for c, *_ in WRONG])
+def test_every_counterexample_of_fractions_differs(claim: str, context: dict[str, Any], kind: str) -> None:
+    verdict = verify(claim, **context)
+    example = verdict.counterexample
+    if example is None:  # a shape that does not fit has none
+        assert verdict.claim.misfit is not None or any(n.key.startswith("shape") for n in verdict.notes)
+        return
+    assert abs(example.claimed - example.right) > 1e-3
+    for number in _numbers(list(example.inputs.values())):
+        assert number * 20 == round(number * 20)
+
+
+def _numbers(value: Any) -> list[float]:
+    return [n for v in value for n in _numbers(v)] if isinstance(value, list) else [value]
+
+
+def _run(program: str) -> list[float]:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return [float(w) for w in done.stdout.split()]
+
+
+def test_two_dimensional_accidents_do_not_pass() -> None:
+    """An identity of 2 x 2 matrices: the Cayley-Hamilton theorem for n = 2."""
+    verdict = verify("A @ A - tr(A) * A = -det(A) * eye(n)", shapes="A: n n")
+    assert verdict.verdict == "refuted"
+
+
+def test_a_claim_without_a_layout_is_accepted_in_either_and_the_layout_is_named() -> None:
+    turned = verify("dL/dW2 = outer(a1, delta2)", **NETWORK)
+    assert (turned.verdict, turned.layout) == ("proved", "numerator")
+    assert "numerator layout" in str(turned)
+    jacobian = {"given": ["f = A @ x"], "shapes": "A: m n, x: n"}
+    assert verify("jacobian(f, x) = A", **jacobian).layout == "numerator"
+    other = verify("jacobian(f, x) = A.T", **jacobian)
+    assert (other.verdict, other.layout) == ("proved", "gradient")
+    refused = verify("jacobian(f, x) = A.T", layout="numerator", **jacobian)
+    assert (refused.verdict, refused.kind) == ("refuted", "wrong layout")
+
+
+def test_a_chain_is_right_only_if_every_link_is() -> None:
+    assert verify("dL/dz2 = delta2 = p - y", **NETWORK).is_right
+    wrong = verify("dL/dz2 = delta2 = y - p", **NETWORK)
+    assert wrong.verdict == "refuted" and wrong.counterexample is not None
+    assert wrong.counterexample.link == 1
+
+
+def test_a_symmetric_matrix_has_to_be_assumed() -> None:
+    form = {"given": ["f = x @ A @ x"], "shapes": "x: n, A: n n"}
+    assert verify("df/dx = 2 * A @ x", **form).verdict == "refuted"
+    assert verify("df/dx = 2 * A @ x", assume="A: symmetric", **form).verdict == "proved"
+
+
+def test_kinks_and_domains_are_stated() -> None:
+    verdict = verify("df/dx = (x > 0) + 1/x", given=["f = sum(relu(x)) + sum(log(x))"], shapes="x: n")
+    assert {c.key for c in verdict.conditions} >= {"kink", "positive"}
+
+
+def test_a_budget_that_runs_out_is_named() -> None:
+    verdict = verify("dL/dz1 = delta1", seconds=0.001, **NETWORK)
+    assert verdict.verdict == "undecided"
+    assert "budget" in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("claim", "error"),
+    [
+        ("dL/dq = 2 * x", NameUnknownError),
+        ("dL/dz2 = p -", ReadError),
+        ("dL/dz2 = rank(p)", NameUnknownError),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_reason(claim: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        verify(claim, **NETWORK)
+
+
+def test_a_loop_of_symbolic_length_is_refused() -> None:
+    loop = ["a[0] = x", "for l in 1..L:", "    a[l] = tanh(W[l] @ a[l-1])", "f = sum(a[L])"]
+    with pytest.raises(UnsupportedError):
+        verify("df/dx = x", given=["\n".join(loop)], shapes="x: n, W: n n")
+
+
+@pytest.mark.parametrize("form", ["text", "md", "tex"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("claim", ["dL/da1 = W2 @ delta2", "dL/dz2 = y - p", "dL/dz2 = p - y"])
+def test_a_verdict_shows_itself(claim: str, lang: str, form: str) -> None:
+    shown = render(verify(claim, **NETWORK), form, lang)
+    assert shown.strip()
+    if form == "text" and lang == "en" and claim.startswith("dL/da1"):
+        assert "W2 stands where W2.T is meant" in shown
+
+
+def test_a_notebook_shows_a_verdict(katex: Any) -> None:
+    verdict = verify("dL/dz2 = y - p", **NETWORK)
+    assert isinstance(verdict, Verdict) and verdict._repr_markdown_()
+    assert katex(verdict._repr_latex_().strip("$"))
+
+
+def test_batch_answers_come_in_order_and_one_bad_line_stops_nothing() -> None:
+    question = {"shapes": {"x": ["n"], "A": ["n", "n"]}, "f": "x @ A @ x", "wrt": "x"}
+    lines = [
+        json.dumps({"id": 1, **question, "claim": "(A + A.T) @ x"}),
+        "not json",
+        json.dumps({"id": 3, **question, "claim": "2 * A @ x"}),
+        "",
+        json.dumps({"id": 4, **question, "claim": "2 * B @ x"}),
+        json.dumps({"id": 5, **question}),
+    ]
+    for jobs in (1, 2):
+        answers = [json.loads(a) for a in verdict_lines(lines, jobs=jobs)]
+        assert [a["id"] for a in answers] == [1, None, 3, 4, 5]
+        assert [a["verdict"] for a in answers] == [
+            "proved",
+            "unreadable",
+            "refuted",
+            "unreadable",
+            "unreadable",
+        ]
+    assert answers[2]["expected"] == "(A.T + A) @ x"
+    assert set(answers[0]) == set(answers[1])
+
+
+def test_a_batch_line_has_the_fields_of_the_contract() -> None:
+    answer = json.loads(
+        verdict_line('{"id": "a", "f": "x @ x", "shapes": {"x": ["n"]}, "wrt": "x", "claim": "x"}')
+    )
+    wanted = {
+        "id",
+        "verdict",
+        "kind",
+        "read_as",
+        "expected",
+        "suggestion",
+        "counterexample",
+        "evidence",
+        "seconds",
+    }
+    assert wanted <= set(answer)
+    assert answer["kind"] == "wrong factor" and answer["suggestion"] == "2 * x"
+    assert {"method", "sizes", "points", "error_bound", "max_error"} <= set(answer["evidence"])
+    assert answer["counterexample"]["numpy"].startswith("import numpy")
