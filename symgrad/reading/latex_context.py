@@ -6,6 +6,7 @@ for expressions; where there is no model yet, they are the model.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,7 @@ class Setting:
     layers: dict[str, int] = field(default_factory=dict)
     gradients: dict[str, Expr] = field(default_factory=dict)
     words: frozenset[str] = FUNCTION_WORDS
+    called: list[Marked] = field(default_factory=list)
     rows: bool = False
     einstein: bool = False
     unread: list[tuple[str, SymgradError]] = field(default_factory=list)
@@ -77,9 +79,19 @@ class Setting:
     def meaning(self, scope: Scope) -> Meaning:
         """A reader in that scope."""
         meaning = Meaning(scope, self.symbol_of)
+        meaning.is_called = self.is_called
         meaning.is_defined = self.is_defined
         meaning.depends_on = self.depends_on
         return meaning
+
+    def is_called(self, m: Marked) -> bool:
+        """Whether the definitions write a symbol with its arguments, as in f(x) = .."""
+        return any(
+            stem_of(m.base) == stem_of(c.base)
+            and len(m.subs) == len(c.subs)
+            and all(same_writing(p, q) for p, q in zip((*m.subs, *m.sups), (*c.subs, *c.sups), strict=False))
+            for c in self.called
+        )
 
     def is_defined(self, e: Expr) -> bool:
         """Whether the model defines a name."""
@@ -204,7 +216,7 @@ def _axes(setting: Setting) -> None:
             if isinstance(node, Softmax) and node.arg.shape[1] != 1:
                 axes.add(node.axis)
             if isinstance(node, Correlate):
-                setting.functions["*"] = Function("both")
+                setting.functions["*"] = Function("correlate")
     if len(axes) == 1:
         setting.functions["softmax axis"] = Function(str(axes.pop()))
 
@@ -225,7 +237,7 @@ def _notes(setting: Setting, reader: object) -> None:
             setting.rows = True
             continue
         if key.strip() == "*" and re.search(r"correl|conv", lowered):
-            setting.functions["*"] = Function("both")
+            setting.functions["*"] = Function("correlate" if "correl" in lowered else "convolve")
             continue
         if "softmax" in key and re.search(r"(row|column|col)", lowered):
             setting.functions["softmax axis"] = Function("1" if "row" in lowered else "0")
@@ -408,20 +420,28 @@ def _definitions(setting: Setting, reader: object) -> None:
     chains = [(t, s) for t, s in parsed if s.kind == "chain" and s.parts[1].text in ("=", ":=")]
     for text, chain in chains:
         _functions(setting, text, chain)
+        call = _as_call(chain.parts[0])
+        if call is not None and not (call[0].kind == "word" and call[0].text in FUNCTION_WORDS):
+            setting.called.append(marked(call[0]))
     if has_model and not setting.rows:
         setting.rows = _written_as_rows(setting, chains)
-    for text, chain in chains:
-        try:
-            _definition(setting, text, chain, has_model)
-        except Unbound as unbound:
-            unknown = NameUnknownError(f"{unbound.letter} is neither an index nor a layer here")
-            setting.unread.append((text, unknown))
+    waiting = chains
+    while waiting:  # a definition may use one that is written after it
+        refused: list[tuple[str, Node, SymgradError]] = []
+        for text, chain in waiting:
+            try:
+                _definition(setting, text, chain, has_model)
+            except Unbound as unbound:
+                unknown = NameUnknownError(f"{unbound.letter} is neither an index nor a layer here")
+                refused.append((text, chain, unknown))
+            except SymgradError as error:
+                refused.append((text, chain, error))
+        if len(refused) == len(waiting):
             if not has_model:
-                raise unknown from None
-        except SymgradError as error:
-            setting.unread.append((text, error))
-            if not has_model:
-                raise
+                raise refused[0][2]
+            setting.unread += [(text, error) for text, _, error in refused]
+            break
+        waiting = [(text, chain) for text, chain, _ in refused]
 
 
 def _functions(setting: Setting, text: str, chain: Node) -> None:
@@ -643,7 +663,8 @@ def _bare(value: Val) -> Expr | None:
 
 def _second_name(setting: Setting, text: str, first: Node, rest: list[Node]) -> None:
     """A symbol that no name of the model has: the name of the expression that it is defined by."""
-    m = marked(first)
+    call = _as_call(first)
+    m = marked(first if call is None else call[0])
     known: Expr | None = None
     scope = setting.scope(text)
     scope.may_bind = True
@@ -652,20 +673,34 @@ def _second_name(setting: Setting, text: str, first: Node, rest: list[Node]) -> 
             known = _bare(scope.symbol(m)[0])
     except (NameUnknownError, ShapeError, Unbound):
         known = None
+    refused: SymgradError | None = None
     for side in rest:
-        values = _values(setting, text, first, side)
+        values, error = _values(setting, text, first, side)
         if not values:
             if known is not None and is_leaf(known) and not _script_letters(side) and side.kind == "term":
                 setting.writings.append((side, known))
+            else:
+                refused = refused or error
             continue
+        refused = None
         if known is not None or stem_of(m.base) is None:
-            continue
+            break
         for layers, value in values:
-            symbol = setting.symbol_of(value.expr)
-            if symbol is not None:
-                named = _at_layers(m, layers)
-                places = tuple(s.text for s in named.subs if s.kind == "letter")
-                setting.aliases.append(Alias(named, symbol, places if is_matrix(symbol) else ()))
+            _local_name(setting, _at_layers(m, layers), value)
+        break
+    if refused is not None:
+        raise refused
+
+
+def _local_name(setting: Setting, m: Marked, value: Val) -> None:
+    """A symbol that only the LaTeX has: another name of the model, or a name for an expression."""
+    symbol = setting.symbol_of(value.expr)
+    e = value.expr if symbol is None else symbol
+    rank = 0 if is_scalar(e) else 1 if e.shape[1] == 1 else 2
+    letters = tuple(s.text for s in m.subs if s.kind == "letter")
+    alias = Alias(m, e, letters[-rank:] if rank and len(letters) >= rank else ())
+    if not any(a.value == e and a.symbol == m for a in setting.aliases):
+        setting.aliases.append(alias)
 
 
 def _at_layers(m: Marked, layers: Mapping[str, int]) -> Marked:
@@ -680,7 +715,9 @@ def _at_layers(m: Marked, layers: Mapping[str, int]) -> Marked:
     return replace(m, subs=tuple(map(at, m.subs)), sups=tuple(map(at, m.sups)))
 
 
-def _values(setting: Setting, text: str, first: Node, side: Node) -> list[tuple[dict[str, int], Val]]:
+def _values(
+    setting: Setting, text: str, first: Node, side: Node
+) -> tuple[list[tuple[dict[str, int], Val]], SymgradError]:
     """The values of a right side at every layer, with the letters on the left as indices."""
     from symgrad.reading.latex import _explore
 
@@ -689,13 +726,17 @@ def _values(setting: Setting, text: str, first: Node, side: Node) -> list[tuple[
         value = _over_left_indices(setting, scope, first, side)
         return {k: n for k, n in scope.layers.items() if setting.layers.get(k) != n}, value
 
-    return _explore(attempt, setting, text)[0]
+    return _explore(attempt, setting, text)
 
 
 def _over_left_indices(setting: Setting, scope: Scope, first: Node, side: Node) -> Val:
     """The right side of a component definition, as an array over the indices of the left side."""
     meaning = setting.meaning(scope)
-    m = marked(first)
+    call = _as_call(first)
+    m = marked(first if call is None else call[0])
+    if m.subs and stem_of(m.base) is not None:
+        with contextlib.suppress(NameUnknownError):
+            scope.symbol(m)  # binds the indices to the axes of a name that is known
     value = meaning.read(side)
     letters = [i.text for i in (*m.subs, *m.sups) if i.kind == "letter" and i.text in scope.indices]
     used = [c for c in letters if scope.indices[c].symbol in value.expr.free_symbols]

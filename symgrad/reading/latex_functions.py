@@ -20,7 +20,6 @@ from symgrad.expr import (
     diag,
     entry_max,
     flip,
-    is_leaf,
     is_matrix,
     is_scalar,
     log_softmax,
@@ -207,9 +206,12 @@ class Functions(Symbols):
             value, left = self.scope.symbol(m)
         except (NameUnknownError, Unbound, ShapeError):
             return None
-        if m.primes or not is_leaf(value.expr) or not self.is_defined(value.expr):
+        called = self.is_called(m)
+        if m.primes or not (called or (value.is_scalar and self.is_defined(value.expr))):
             return None
-        if not self._depends(value.expr, arguments):
+        if following[0].kind == "scripted" and not called:  # c (x)^T is a product
+            return None
+        if not called and not self._depends(value.expr, arguments):
             return None
         value = self._with_superscripts(value, left, part)
         if following[0].kind == "scripted":

@@ -6,9 +6,9 @@ all of them and keeps what fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from sympy import Expr, Pow, Rational, S, Sum
+from sympy import Pow, Rational, S, Sum
 
 from symgrad.errors import (
     ReadError,
@@ -17,6 +17,7 @@ from symgrad.errors import (
     UnsupportedError,
 )
 from symgrad.expr import (
+    flip,
     is_leaf,
     kron,
     same_size,
@@ -242,11 +243,10 @@ class Meaning(Derivatives):
         declared = self.scope.functions.get("*")
         a, b = lifted(a), lifted(b)
         if declared is not None and not a.axes and not b.axes:
-            options: list[Callable[[Expr, Expr], Expr]] = [correlate, convolve]
-            which = 0 if declared.name == "correlate" else 1 if declared.name == "convolve" else None
-            if which is None:
-                which = self.scope.choose(("star", node.at), 2)
-            return val(options[which](a.expr, b.expr))
+            kernel = b.expr if declared.name == "correlate" else flip(b.expr)
+            if self.scope.choose(("star", node.at), 2) == 0:
+                return val(correlate(a.expr, kernel))
+            return val(convolve(a.expr, flip(kernel)))
         self.fail(
             ReadError, "a star between arrays can be a convolution, an entrywise or a matrix product", node,
             "write \\odot for entries, nothing for the matrix product, or say in the symbols what * is",

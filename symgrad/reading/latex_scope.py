@@ -289,6 +289,15 @@ class Scope:
                     return n
         return None
 
+    def layer_letters(self) -> set[str]:
+        """Letters that mark the layer in the symbols that were given a meaning: a_j^L."""
+        return {
+            i.text
+            for a in self.aliases
+            for i in a.symbol.sups
+            if i.kind == "letter" and not i.mark and i.text not in a.places
+        }
+
     # --- indices -------------------------------------------------------------------------------------
 
     def place(self, item: Node, size: Expr, node: Node) -> Expr:
@@ -545,6 +554,10 @@ class Scope:
             i, j = (self.place(r, s, m.node) for r, s in zip(rest, found.shape, strict=True))
             return Val(entry_of(found, i, j))
         if len(rest) == 1:
+            label = self.picks(rest[0])
+            own = [i for i in marked(rest[0]).subs if i.kind == "letter"]
+            if label is not None and len(own) == 1:  # p_{y_i}: of row i
+                return self.picked(found, self.place(own[0], found.shape[0], m.node), label.expr)
             return self.row_of(found, rest[0], m)
         fail_at(
             ShapeError,

@@ -97,6 +97,7 @@ class Symbols:
         text = self.scope.source[node.at : node.end]
         return text if len(text) <= 40 else text[:37] + "..."
 
+    is_called: Callable[[Marked], bool] = staticmethod(lambda m: False)
     is_defined: Callable[[Expr], bool] = staticmethod(lambda e: False)
 
     depends_on: Callable[[Expr, Expr], bool] = staticmethod(lambda e, x: False)
@@ -346,6 +347,13 @@ class Symbols:
             self.fail(
                 NameUnknownError, f"{self.shown(node)} is not known at layer {scope.layers[item.text]}", node
             )
+        if (
+            item.kind == "letter"
+            and item.text in scope.layer_letters()
+            and scope.names.get(item.text) is None
+        ):
+            scope.note(f"the mark {item.text} in {self.shown(node)} is that of the layer")
+            return value
         if item.kind == "paren":
             raise_from = scope.open_letter([item])
             if raise_from is not None:
