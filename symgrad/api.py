@@ -10,6 +10,14 @@ from typing import Literal
 from sympy import Expr, Rational
 
 from symgrad.deriving.backprop import backprop, expand, needed_steps
+from symgrad.deriving.by_entries import (
+    InIndices,
+    gradient_in_indices,
+    hessian_in_indices,
+    in_matrix_notation,
+    is_by_entries,
+    jacobian_in_indices,
+)
 from symgrad.deriving.steps import Evidence, Step, weakest
 from symgrad.errors import DeriveError, NameUnknownError, SymgradError, UnsupportedError
 from symgrad.expr import (
@@ -53,7 +61,8 @@ class Derivation:
 
     `result` is written with the adjoints of named intermediates (unevaluated gradients) where those keep it
     short; `answer` is the same written out, or None where that would be too long to print. A gradient has
-    the shape of `wrt`.
+    the shape of `wrt`. `indices` has the answer in index notation where it was derived so; `in_indices` says that there
+    is no matrix form, and that result and answer are entries.
     """
 
     model: Model
@@ -68,6 +77,7 @@ class Derivation:
     evidence: Evidence
     assumptions: tuple[str, ...] = ()
     structure: Structure | None = None
+    indices: InIndices | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -76,8 +86,15 @@ class Derivation:
         return self.result if self.answer is None else self.answer
 
     @property
+    def in_indices(self) -> bool:
+        """Whether the answer is in index notation, because it has no matrix form."""
+        return self.indices is not None and self.indices.matrix is None
+
+    @property
     def left(self) -> Expr:
         """The left side of the result: the unevaluated derivative."""
+        if self.indices is not None and self.in_indices:
+            return self.indices.left
         if self.kind == "jacobian":
             return jacobian(self.of, self.wrt)
         if self.kind == "hessian":
@@ -273,6 +290,8 @@ def _derive(model: Model, target: Expr, variable: Expr, kind: Kind, method: Meth
                 hint="its gradient is derived by the method depth",
             )
         return _by_depth(model, target, variable)
+    if is_by_entries(model, target, variable):
+        return _by_entries(model, target, variable, kind, method)
     prepared = Simplifier(model.assumptions, only=PREPARING)(target)
     if prepared != target:
         return _prepared(model, target, prepared, variable, kind, method)
@@ -393,6 +412,64 @@ def _by_components(model: Model, target: Expr, variable: Expr) -> Derivation:
         result=sweep.result,
         answer=tidy(sweep.result),
     )
+
+
+def _by_entries(model: Model, target: Expr, variable: Expr, kind: Kind, method: Method | None) -> Derivation:
+    """The derivation of a model that is written by entries: as a matrix model where it has that form."""
+    restated = in_matrix_notation(model, target, variable, Simplifier(model.assumptions))
+    if restated is not None:
+        matrix_model, matrix_target, first = restated
+        try:
+            derived = _derive(matrix_model, matrix_target, variable, kind, method)
+            return replace(derived, steps=_after(first, derived.steps))
+        except UnsupportedError:
+            if kind == "gradient" or kind == "differential":
+                raise
+    if method not in (None, "components"):
+        raise UnsupportedError(f"a model by entries is derived by components, not by {method}")
+    return _in_indices(model, target, variable, kind)
+
+
+def _after(first: tuple[Step, ...], later: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Steps put before others, which are renumbered."""
+    by = len(first)
+    shifted = (replace(s, number=s.number + by, premises=tuple(p + by for p in s.premises)) for s in later)
+    return (*first, *shifted)
+
+
+def _in_indices(model: Model, target: Expr, variable: Expr, kind: Kind) -> Derivation:
+    """The derivation in index notation, with the matrix form of the answer where it has one."""
+    tidy = Simplifier(model.assumptions)
+    if kind == "differential":
+        raise UnsupportedError("a differential is not written in index notation", hint="ask for the gradient")
+    if kind == "hessian":
+        found = hessian_in_indices(model, target, variable)
+    elif kind == "jacobian" or not is_scalar(target):
+        if kind == "gradient":
+            raise DeriveError(
+                f"a gradient is taken of a scalar, not of a {shape_text(shape_of(target))}",
+                hint="an array has a Jacobian (kind jacobian)",
+            )
+        found = jacobian_in_indices(model, target, variable)
+    else:
+        found = gradient_in_indices(model, target, variable)
+    if found.matrix is not None:
+        result: Expr = tidy.shortest(found.matrix)
+        answer: Expr | None = result
+    else:
+        result, answer = found.named, found.entry
+    derived = _finished(
+        model,
+        target,
+        variable,
+        tidy,
+        kind=kind,
+        method="components",
+        steps=found.steps,
+        result=result,
+        answer=answer,
+    )
+    return replace(derived, indices=found)
 
 
 def _by_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
@@ -528,9 +605,12 @@ def _checked(derivation: Derivation) -> Derivation:
     Raises   CheckError if a step or the answer is wrong
     """
     from symgrad.checking.derivation import check_answer, check_steps, weakest_of
+    from symgrad.checking.entries import check_in_indices
 
     steps = check_steps(derivation, derivation.steps)
     answer = derivation.answer
+    if derivation.indices is not None:
+        return replace(derivation, steps=steps, evidence=check_in_indices(derivation, steps))
     if derivation.layout not in ("gradient",) and derivation.steps and derivation.steps[-1].rule == "layout":
         answer = None if answer is None else transpose(answer)
     if answer is None and derivation.model.has_loops:

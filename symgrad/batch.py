@@ -47,6 +47,7 @@ def answer_line(line: str, seconds: float = 60.0) -> str:
         "status": "error",
         "answer": None,
         "answer_latex": None,
+        "answer_index": None,
         "evidence": "none",
         "steps": 0,
         "operations": None,
@@ -77,6 +78,7 @@ def answer_line(line: str, seconds: float = 60.0) -> str:
 def _derived(question: dict[str, Any]) -> dict[str, Any]:
     from symgrad.api import derive
     from symgrad.rendering import to_latex, to_numpy
+    from symgrad.rendering.letters import answer_index
 
     derivation = derive(
         question["f"],
@@ -93,8 +95,9 @@ def _derived(question: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "status": "ok",
-        "answer": to_numpy(derivation.final),
+        "answer": None if derivation.in_indices else to_numpy(derivation.final),
         "answer_latex": to_latex(derivation.final),
+        "answer_index": answer_index(derivation),
         "evidence": derivation.evidence.level,
         "steps": len(derivation.steps),
         "operations": derivation.operations,

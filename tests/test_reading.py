@@ -319,7 +319,7 @@ def test_sizes_may_depend_on_the_layer() -> None:
         ("for l in 1..L:\n    a[l+1] = x\n", "inside the loop a\\[l\\] is defined", 2),
         ("for l in x..L:\n    a[l] = x\n", "not a number of layers", 1),
         ("for l in 1..L:\n    for k in 1..3:\n        a[k] = x\n", "loop inside a loop|no body|indent", 2),
-        ("z : n m 3\nf = x\n", "indices", None),
+        ("z : n m 3 n m 3 n m 3\nf = x\n", "9 indices", None),
         ("# nothing\n", "no definitions", None),
     ],
 )

@@ -33,6 +33,7 @@ from symgrad.expr import (
     Member,
     Model,
     OrderedProduct,
+    PartialDerivative,
     ScalarDifferential,
     ScalarGradient,
     differential,
@@ -112,6 +113,8 @@ class _Checker:
     def _link(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
         if a == b:
             return True
+        if isinstance(a, PartialDerivative) and a.fixed:
+            return False
         if isinstance(a, Gradient | ScalarGradient) and a not in given:
             f, v = a.args
             if not is_leaf(v):

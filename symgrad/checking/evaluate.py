@@ -29,6 +29,7 @@ from sympy.matrices.expressions.special import Identity, OneMatrix, ZeroMatrix
 from sympy.matrices.expressions.trace import Trace
 from sympy.matrices.expressions.transpose import Transpose
 
+from symgrad.checking.tensors import IndexProgram, is_index_node
 from symgrad.errors import UnsupportedError
 from symgrad.expr import (
     AsScalar,
@@ -42,6 +43,7 @@ from symgrad.expr import (
     EntrySum,
     Flip,
     Gradient,
+    InRange,
     Jacobian,
     LogDet,
     LogSoftmax,
@@ -49,6 +51,8 @@ from symgrad.expr import (
     Norm,
     ScalarGradient,
     Softmax,
+    TensorElement,
+    TensorGradient,
     Vec,
     is_leaf,
     written_out,
@@ -115,12 +119,13 @@ class Evaluator:
         return result
 
 
-_GIVEN = (Gradient, ScalarGradient, Jacobian)
+_GIVEN = (Gradient, TensorGradient, ScalarGradient, Jacobian)
 
 
 def _compile(e: Expr) -> _Program:
     """Leaves and unevaluated derivatives get their values from outside, everything else is computed."""
-    order = _order(e)
+    programs: dict[Expr, IndexProgram] = {}
+    order = _order(e, programs)
     slot_of = {node: i for i, node in enumerate(order)}
     leaves: list[tuple[int, Expr]] = []
     instructions: list[tuple[int, Expr, Callable[..., Any], tuple[int, ...]]] = []
@@ -128,13 +133,18 @@ def _compile(e: Expr) -> _Program:
         if is_leaf(node) or isinstance(node, _GIVEN):
             leaves.append((i, node))
         else:
-            inputs = tuple(slot_of[a] for a in node.args if a in slot_of)
-            instructions.append((i, node, _method(node), inputs))
+            method: Callable[..., Any] = programs[node] if node in programs else _method(node)
+            inputs = tuple(slot_of[a] for a in _inputs(node, programs) if a in slot_of)
+            instructions.append((i, node, method, inputs))
     return _Program(tuple(leaves), tuple(instructions), len(order))
 
 
-def _order(e: Expr) -> list[Expr]:
-    """Every subexpression that has a value, children first."""
+def _inputs(node: Expr, programs: Mapping[Expr, IndexProgram]) -> tuple[Expr, ...]:
+    return programs[node].inputs if node in programs else tuple(node.args)
+
+
+def _order(e: Expr, programs: dict[Expr, IndexProgram]) -> list[Expr]:
+    """Every subexpression that has a value, children first; what binds indices is one program."""
     order: list[Expr] = []
     seen: set[Expr] = set()
     stack: list[tuple[Expr, bool]] = [(e, False)]
@@ -146,7 +156,9 @@ def _order(e: Expr) -> list[Expr]:
             seen.add(node)
             stack.append((node, True))
             if not is_leaf(node) and not isinstance(node, (OneMatrix, ZeroMatrix, Identity, *_GIVEN)):
-                stack.extend((a, False) for a in reversed(node.args) if not isinstance(a, Str))
+                if is_index_node(node):
+                    programs[node] = IndexProgram.of(node)
+                stack.extend((a, False) for a in reversed(_inputs(node, programs)) if not isinstance(a, Str))
     return order
 
 
@@ -165,6 +177,25 @@ def _method(node: Any) -> Callable[..., Any]:
     if general is None:
         raise UnsupportedError(f"{type(node).__name__} has no value: {node}")
     return general
+
+
+def entry_method(node: Any) -> Callable[..., Any]:
+    """How a scalar function, sum or power is computed from tables of values."""
+    name = function_name(node)
+    if name is not None:
+        return lambda _, *args: _function(name, *args)
+    if isinstance(node, Pow):
+        return lambda _, base, exponent: _entry_power(base, exponent)
+    method = _METHODS.get(type(node))
+    if method is None:
+        raise UnsupportedError(f"{type(node).__name__} has no value: {node}")
+    return method
+
+
+def _entry_power(base: Any, exponent: Any) -> Any:
+    base, exponent = np.asarray(base, dtype=float), np.asarray(exponent, dtype=float)
+    whole = np.all(exponent == np.round(exponent))
+    return np.power(base, exponent) if whole else np.where(base < 0, np.nan, np.power(np.abs(base), exponent))
 
 
 # --- functions -----------------------------------------------------------------------------------------
@@ -344,5 +375,7 @@ _METHODS: dict[type, Callable[..., Any]] = {
     OneMatrix: lambda node, *_: np.ones(tuple(int(s) for s in node.shape)),
     ZeroMatrix: lambda node, *_: np.zeros(tuple(int(s) for s in node.shape)),
     MatrixElement: lambda node, m, i, j: float(m[round(i), round(j)]),
+    TensorElement: lambda node, t, *places: float(t[tuple(map(round, places))]),
+    InRange: lambda node, place, count: float(0 <= place < count),
     KroneckerDelta: lambda node, i, j: float(i == j),
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Expr, Symbol
+from sympy import Expr, Integer, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.budget import check_time
@@ -26,9 +26,15 @@ from symgrad.expr import (
     Gradient,
     Jacobian,
     Model,
+    PartialDerivative,
     ScalarGradient,
+    Tensor,
+    TensorElement,
+    TensorGradient,
+    element,
     is_leaf,
     is_matrix,
+    is_tensor,
     leaf_name,
     leaves,
     matrix,
@@ -46,6 +52,7 @@ __all__ = [
     "check_differential",
     "check_equation",
     "check_gradient",
+    "check_points",
     "check_structured",
 ]
 
@@ -56,6 +63,8 @@ _STEPS = (2e-3, 1e-2, 2e-4)
 _NESTED_STEPS = (3e-2, 1e-2)
 _TRIES = 6
 _CHOICES = 8
+_ATTEMPTS = 60
+_ENTRY = (MatrixElement, TensorElement)
 
 
 @dataclass(frozen=True)
@@ -110,11 +119,8 @@ class Point:
     def at(self, e: Expr) -> Number:
         """The value of an expression; unevaluated derivatives are taken by differences."""
         check_time()
-        if not self.values:
-            values: dict[Expr, Number] = dict(self.inputs)
-            for d in self.definitions:
-                values[d.symbol] = self.evaluator(d.value, values)
-            self.values = values
+        self._fill()
+        e = self._with_local_derivatives(e)
         for node in _unevaluated(e):
             if node not in self.values:
                 value = self.derivative(*node.args)
@@ -122,12 +128,45 @@ class Point:
                 self.values[node] = np.asarray(value).reshape(1, -1) if row else value
         return self.evaluator(e, self.values)
 
+    def _fill(self) -> None:
+        """Compute the definitions, once."""
+        if not self.values:
+            values: dict[Expr, Number] = dict(self.inputs)
+            for d in self.definitions:
+                values[d.symbol] = self.evaluator(d.value, values)
+            self.values = values
+
+    def _with_local_derivatives(self, e: Expr) -> Expr:
+        """Derivatives of definitions by entries, the other names fixed, as entries of tables of numbers."""
+        replace: dict[Expr, Expr] = {}
+        for node in walk(e):
+            if isinstance(node, PartialDerivative):
+                c, x = node.args[:2]
+                array, places = (c.args[0], c.args[1:]) if isinstance(c, _ENTRY) else (c, ())
+                table = _table_like(array, f"local_{array}_{x}")
+                if table not in self.values:
+                    self.values[table] = self._local(array, x)
+                replace[node] = element(table, *places)
+        return e.xreplace(replace) if replace else e
+
+    def _local(self, array: Expr, x: Expr) -> Number:
+        leaf, *places = x.args if isinstance(x, _ENTRY) else (x,)
+        formula = next((d.value for d in self.definitions if d.symbol == array != leaf), array)
+        start = np.asarray(self.at(leaf), dtype=float)
+        direction = np.zeros_like(start)
+        direction[tuple(int(k) for k in places)] = 1.0
+
+        def at(h: float) -> Any:
+            return np.asarray(self.evaluator(formula, {**self.values, leaf: _plain(start + h * direction)}))
+
+        return self._extrapolated(lambda h: (at(h) - at(-h)) / (2 * h), _STEPS)
+
     def derivative(self, f: Expr, x: Expr) -> Number:
         """df/dx in the shape of x for a scalar f, else J[i, j] = d f_i / d x_j, by central differences."""
-        if isinstance(x, MatrixElement):
-            parent, i, j = x.args
+        if isinstance(x, _ENTRY):
+            parent, *places = x.args
             direction = np.zeros(tuple(int(s) for s in parent.shape))
-            direction[int(i), int(j)] = 1.0
+            direction[tuple(int(k) for k in places)] = 1.0
             return self.slope(f, parent, direction)
         f, x, point = self._as_leaf(f, x)
         start = point.at(x)
@@ -161,8 +200,12 @@ class Point:
             down = self.moved({x: start - h * np.asarray(direction)}).at(f)
             return (np.asarray(up) - np.asarray(down)) / (2 * h)
 
+        return self._extrapolated(central, _NESTED_STEPS if nested else _STEPS)
+
+    def _extrapolated(self, central: Callable[[float], Any], steps: Sequence[float]) -> Number:
+        """A derivative from central differences at several step sizes, the best of them."""
         best, least = None, float("inf")
-        for step in _NESTED_STEPS if nested else _STEPS:
+        for step in steps:
             a, b, c = central(step), central(step / 2), central(step / 4)
             first, second = (4 * b - a) / 3, (4 * c - b) / 3
             value = (16 * second - first) / 15
@@ -189,13 +232,25 @@ class Point:
         return substitute(f, {x: name}), name, point
 
 
+def _table_like(array: Expr, name: str) -> Expr:
+    """A name for numbers in the shape of an array."""
+    if is_tensor(array):
+        return Tensor(name, *array.shape)
+    return matrix(name, *array.shape) if is_matrix(array) else scalar(name)
+
+
+def _plain(value: Any) -> Number:
+    """A number for an array without indices."""
+    return float(value) if np.ndim(value) == 0 else value
+
+
 def _unevaluated(e: Expr) -> list[Expr]:
     """The derivatives in it that are not worked out; those inside another one are its own affair."""
     found: list[Expr] = []
     stack = [e]
     while stack:
         node = stack.pop()
-        if isinstance(node, Gradient | ScalarGradient | Jacobian):
+        if isinstance(node, Gradient | TensorGradient | ScalarGradient | Jacobian):
             found.append(node)
         elif not is_leaf(node):
             stack.extend(a for a in node.args if isinstance(a, Expr))
@@ -224,9 +279,23 @@ class Points:
                 made.append(self._new(which, k))
             yield made[k]
 
+    def _fitting(self, which: int) -> dict[Symbol, int]:
+        """Sizes that leave every array, such as one of n - w + 1 entries, two entries or more where they can."""
+        shapes = {
+            s for e in (*self.expressions, *_formulas(self.model)) for s in _shapes_in(e) if not s.is_Atom
+        }
+        first = choose_sizes(self.symbols, which, self._numbers)
+        for attempt in range(_ATTEMPTS if shapes else 0):
+            other = _ATTEMPTS * (which + 1) + attempt
+            sizes = choose_sizes(self.symbols, other, self._numbers) if attempt else first
+            at = {s: Integer(n) for s, n in sizes.items()}
+            if all(s.xreplace(at) >= 2 for s in shapes if s.free_symbols <= set(at)):
+                return sizes
+        return first
+
     def _new(self, which: int, k: int) -> Point:
         if which not in self._plan:
-            sizes = choose_sizes(self.symbols, which, self._numbers)
+            sizes = self._fitting(which)
             room = min([3, *(n for n in self._numbers if n > 1)])  # a column has one entry a row
             sizes |= {s: (place + which) % room for place, s in enumerate(self._indices)}
             definitions = [
@@ -242,6 +311,14 @@ class Points:
         rng = np.random.default_rng((self.seed, which, k))
         values = {leaf: sample(leaf, self.model.assumptions, rng) for leaf in inputs}
         return Point(definitions, values, sizes, evaluator)
+
+
+def _formulas(model: Model) -> list[Expr]:
+    return [e for d in model.definitions() for e in (d.symbol, d.value)]
+
+
+def _shapes_in(e: Expr) -> set[Expr]:
+    return {s for node in walk(e) if isinstance(node, Expr) for s in shape_of(node)}
 
 
 def _is_index(s: Expr) -> bool:
@@ -263,16 +340,11 @@ def _sizes(model: Model, expressions: Iterable[Expr]) -> tuple[set[Symbol], set[
     """The size symbols in the shapes, and the sizes that are numbers."""
     symbols: set[Symbol] = set()
     numbers: set[int] = set()
-    for e in (
-        *expressions,
-        *(d.value for d in model.definitions()),
-        *(d.symbol for d in model.definitions()),
-    ):
-        for node in walk(e):
-            for s in shape_of(node) if is_matrix(node) else ():
-                if s.is_Integer:
-                    numbers.add(int(s))
-                symbols |= s.free_symbols
+    for e in (*expressions, *_formulas(model)):
+        for s in _shapes_in(e):
+            if s.is_Integer:
+                numbers.add(int(s))
+            symbols |= s.free_symbols
     return symbols, numbers
 
 
@@ -294,7 +366,7 @@ def check_equation(
         values = [point.at(e) for e in concrete_expressions]
         return [(values[0], v) for v in values[1:]]
 
-    return _check(points or Points(model, expressions, seed), expressions, compare, count)
+    return check_points(points or Points(model, expressions, seed), expressions, compare, count)
 
 
 def check_gradient(
@@ -322,7 +394,7 @@ def check_gradient(
         return pairs
 
     expressions = (answer, f, x)
-    return _check(Points(model, expressions, seed), expressions, compare, count, sets)
+    return check_points(Points(model, expressions, seed), expressions, compare, count, sets)
 
 
 def check_differential(model: Model, f: Expr, x: Expr, dx: Expr, answer: Expr, *, seed: int = 0) -> Evidence:
@@ -336,7 +408,7 @@ def check_differential(model: Model, f: Expr, x: Expr, dx: Expr, answer: Expr, *
         return [(point.at(value), point.slope(target, variable, point.at(increment)))]
 
     expressions = (answer, f, x, dx)
-    return _check(Points(model, expressions, seed), expressions, compare, 3)
+    return check_points(Points(model, expressions, seed), expressions, compare, 3)
 
 
 def check_structured(
@@ -366,13 +438,13 @@ def check_structured(
         return [*pairs, (value, tied)]
 
     expressions = (answer, f, x)
-    return _check(Points(model, expressions, seed), expressions, compare, 3)
+    return check_points(Points(model, expressions, seed), expressions, compare, 3)
 
 
 Compare = Callable[[Point, tuple[Expr, ...]], Iterable[tuple[Number, Number]]]
 
 
-def _check(
+def check_points(
     points: Points, expressions: Sequence[Expr], compare: Compare, wanted: int, sets: int = 2
 ) -> Evidence:
     """Compare at `wanted` points of each of `sets` choices of sizes; what is outside the domain is passed by."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sympy import Expr, Indexed, Symbol
 
-from symgrad.expr import is_matrix, leaf_name
+from symgrad.expr import is_scalar, leaf_name
 from symgrad.expr.model import Assumptions
 
 __all__ = ["choose_sizes", "sample"]
@@ -43,14 +43,14 @@ def sample(leaf: Expr, assumptions: Assumptions, rng: np.random.Generator) -> fl
     """A random value for an input, as its assumptions ask."""
     name = "" if isinstance(leaf, Indexed) else leaf_name(leaf)
     words = assumptions.get(name or leaf_name(leaf), frozenset())
-    if not is_matrix(leaf):
+    if is_scalar(leaf):
         return _scalar(leaf, words, rng)
     shape = tuple(int(s) for s in leaf.shape)
     for word, make in _STRUCTURED.items():
         if word in words:
             return make(shape, rng)
     value = _entries(shape, words, rng)
-    if shape[0] == shape[1] and shape[0] > 1 and words & {"invertible", "square"}:
+    if len(shape) == 2 and shape[0] == shape[1] and shape[0] > 1 and words & {"invertible", "square"}:
         value = _well_conditioned(value)
     if "symmetric" in words:
         value = (value + value.T) / 2

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sympy import Add, Expr, Function, KroneckerDelta, Mul, Pow, S, Sum, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad.deriving.index_calculus import Term, terms_of
+from symgrad.deriving.deltas import Term, terms_of
 from symgrad.expr import (
     add,
     apply,
@@ -96,6 +96,12 @@ class _Network:
     def reduce(self) -> bool:
         """Remove every inner node; False if one of them has three edges or more."""
         inner_nodes = [k for k in self.sizes if k not in self.free]
+        for a, b, m in list(self.edges):
+            alone = a in inner_nodes and b in inner_nodes and len(self.at(a)) == len(self.at(b)) == 1
+            if alone and a not in self.labels and b not in self.labels:
+                self.edges.remove((a, b, m))
+                self.factor = self.factor * entry_sum(m)
+                inner_nodes = [k for k in inner_nodes if k not in (a, b)]
         while inner_nodes:
             k = min(inner_nodes, key=lambda node: len(self.at(node)))
             edges = self.at(k)
@@ -196,6 +202,8 @@ def _place(network: _Network, f: Expr) -> bool:
 def _closed(f: Expr) -> Expr:
     """A factor without free indices: a sum over indices closes to a trace or an inner product where it can."""
     if isinstance(f, Sum):
+        if terms_of(f) == [Term((f,))]:
+            return f
         closed = to_matrix(f, (S.Zero, S.Zero), (S.One, S.One))
         return f if closed is None else closed
     if isinstance(f, Add | Mul | Pow | Function) and f.has(Sum):

@@ -28,9 +28,18 @@ from sympy.matrices.expressions.trace import Trace
 from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.errors import ShapeError
-from symgrad.expr import nodes
+from symgrad.expr import nodes, tensors
 from symgrad.expr.functions import apply_scalar
-from symgrad.expr.shapes import is_column, is_matrix, is_scalar, same_size, shape_of, shape_text, size
+from symgrad.expr.shapes import (
+    is_column,
+    is_matrix,
+    is_scalar,
+    is_tensor,
+    same_size,
+    shape_of,
+    shape_text,
+    size,
+)
 
 __all__ = [
     "add",
@@ -603,6 +612,8 @@ def flip(x: Expr) -> Expr:
 
 def gradient(f: Expr, x: Expr) -> Expr:
     """df/dx for a scalar f, in the shape of x, not worked out."""
+    if is_tensor(x):
+        return tensors.TensorGradient(f, x)
     return nodes.Gradient(f, x) if is_matrix(x) else nodes.ScalarGradient(f, x)
 
 
@@ -661,4 +672,5 @@ _MAKERS: dict[type[Expr], Callable[..., Expr]] = {
     nodes.Gradient: gradient,
     nodes.ScalarGradient: gradient,
     nodes.Jacobian: jacobian,
+    tensors.TensorGradient: gradient,
 }

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import sympy
 from sympy import Basic, Expr, Indexed, IndexedBase, Symbol
 from sympy.core.symbol import Str
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import DeriveError
 from symgrad.expr import build, nodes
 from symgrad.expr.nodes import Member
+from symgrad.expr.tensors import Entries, InRange, Tensor, TensorElement, TensorEntries, TensorGradient
 
 __all__ = [
     "ASSUMPTIONS",
@@ -200,8 +202,8 @@ def leaf_name(leaf: Expr) -> str:
 
 
 def is_leaf(e: Basic) -> bool:
-    """A scalar symbol, a matrix symbol, or a member of a family."""
-    return isinstance(e, Symbol | sympy.MatrixSymbol | Member | Indexed)
+    """A scalar symbol, a matrix or tensor symbol, or a member of a family."""
+    return isinstance(e, Symbol | sympy.MatrixSymbol | Tensor | Member | Indexed)
 
 
 def walk(e: Basic) -> Iterator[Basic]:
@@ -220,7 +222,14 @@ def walk(e: Basic) -> Iterator[Basic]:
 
 def leaves(e: Basic) -> Iterable[Expr]:
     """The symbols and members that occur in it, in the order of the text; a bound index does not count."""
-    bound = {node.index for node in walk(e) if isinstance(node, nodes.OrderedProduct | nodes.MatrixSum)}
+    bound: set[Basic] = set()
+    for node in walk(e):
+        if isinstance(node, nodes.OrderedProduct | nodes.MatrixSum):
+            bound.add(node.index)
+        elif isinstance(node, Entries | TensorEntries) or (
+            isinstance(node, sympy.Sum) and node.has(MatrixElement, TensorElement)
+        ):
+            bound.update(node.bound_symbols)
     return [node for node in walk(e) if is_leaf(node) and node not in bound]
 
 
@@ -254,7 +263,7 @@ def printed_size(e: Expr) -> int:
     for node in _children_first(e):
         sizes[node] = (
             1
-            if is_leaf(node) or isinstance(node, nodes.Gradient | nodes.ScalarGradient)
+            if is_leaf(node) or isinstance(node, nodes.Gradient | nodes.ScalarGradient | TensorGradient)
             else 1 + sum(sizes.get(a, 1) for a in node.args)
         )
     return sizes[e]
@@ -280,13 +289,23 @@ def written_out(e: Expr) -> Expr:
                     replace[node] = build.matmul(*members[:: node.direction])
                 else:
                     replace[node] = build.eye(node.shape[0])
-        elif isinstance(node, sympy.Sum | sympy.Product) and node not in replace:
+        elif isinstance(node, sympy.Sum | sympy.Product) and node not in replace and not _over_entries(node):
             k, lower, upper = node.limits[-1]
             if lower.is_Integer and upper.is_Integer:
                 body = node.function if len(node.limits) == 1 else node.func(node.function, *node.limits[:-1])
                 members = [written_out(body.xreplace({k: i})) for i in range(int(lower), int(upper) + 1)]
                 replace[node] = (sympy.Add if isinstance(node, sympy.Sum) else sympy.Mul)(*members)
     return substitute(e, replace) if replace else e
+
+
+def _over_entries(e: Expr) -> bool:
+    """Whether it is a sum over entries of arrays, and over no layers: that has a value as it stands."""
+    if not isinstance(e, sympy.Sum) or not e.has(MatrixElement, TensorElement, sympy.KroneckerDelta, InRange):
+        return False
+    bound = set(e.bound_symbols)
+    layers = any(n.free_symbols & bound for n in e.atoms(Member, Indexed))
+    unknown = (n for n in walk(e) if isinstance(n, nodes.ScalarGradient) and n.free_symbols & bound)
+    return not layers and all(isinstance(n, nodes.PartialDerivative) for n in unknown)
 
 
 def substitute(e: Expr, replace: Mapping[Expr, Expr]) -> Expr:

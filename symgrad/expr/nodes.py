@@ -37,6 +37,7 @@ __all__ = [
     "Member",
     "Norm",
     "OrderedProduct",
+    "PartialDerivative",
     "ScalarDifferential",
     "ScalarGradient",
     "Softmax",
@@ -433,6 +434,22 @@ class ScalarGradient(_ScalarNode):
     def __new__(cls, f: Expr, x: Expr) -> ScalarGradient:
         obj: ScalarGradient = Basic.__new__(cls, f, x)
         return obj
+
+
+class PartialDerivative(ScalarGradient):
+    """The derivative of a definition, or of an entry of it, by a name or entry in it, the other names kept fixed.
+
+    args: the definition, the name, then those of the other names that depend on it and are kept fixed.
+    """
+
+    def __new__(cls, f: Expr, x: Expr, *fixed: Expr) -> PartialDerivative:
+        obj: PartialDerivative = Basic.__new__(cls, f, x, *fixed)
+        return obj
+
+    @property
+    def fixed(self) -> tuple[Expr, ...]:
+        """The names that depend on x and are kept fixed all the same."""
+        return tuple(self.args[2:])
 
 
 class Jacobian(_Node):

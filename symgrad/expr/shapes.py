@@ -14,7 +14,17 @@ from sympy import Dummy, Expr, Integer, Symbol
 
 from symgrad.errors import ShapeError
 
-__all__ = ["Unifier", "is_column", "is_matrix", "is_scalar", "same_size", "shape_of", "shape_text", "size"]
+__all__ = [
+    "Unifier",
+    "is_column",
+    "is_matrix",
+    "is_scalar",
+    "is_tensor",
+    "same_size",
+    "shape_of",
+    "shape_text",
+    "size",
+]
 
 Shape = tuple[Expr, ...]
 
@@ -38,9 +48,14 @@ def is_matrix(e: object) -> bool:
     return bool(getattr(e, "is_Matrix", False))
 
 
+def is_tensor(e: object) -> bool:
+    """True for an array with three or more indices."""
+    return bool(getattr(e, "is_Tensor", False))
+
+
 def is_scalar(e: object) -> bool:
     """True for a SymPy scalar."""
-    return isinstance(e, Expr) and not is_matrix(e)
+    return isinstance(e, Expr) and not is_matrix(e) and not is_tensor(e)
 
 
 def is_column(e: Expr) -> bool:
@@ -49,8 +64,8 @@ def is_column(e: Expr) -> bool:
 
 
 def shape_of(e: Expr) -> Shape:
-    """() for a scalar, (rows, columns) for a matrix."""
-    return tuple(e.shape) if is_matrix(e) else ()
+    """() for a scalar, (rows, columns) for a matrix, as many sizes as indices for a tensor."""
+    return tuple(e.shape) if is_matrix(e) or is_tensor(e) else ()
 
 
 def same_size(a: Expr, b: Expr) -> bool:

@@ -14,6 +14,8 @@ __all__ = ["Shapes", "Words", "assumption_sets", "read_assumptions", "read_shape
 Shapes = Mapping[str, Sequence[str | int]] | str | None
 Words = Mapping[str, Sequence[str] | str] | str | None
 
+MOST_INDICES = 8
+
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -69,10 +71,8 @@ def shape_lists(shapes: Shapes) -> dict[str, tuple[str, ...]]:
             sizes = [sizes] if isinstance(sizes, str) else sizes
         if not isinstance(sizes, Sequence) or not all(isinstance(s, str | int) for s in sizes):
             raise ReadError(f"the shape of {name} is no list of sizes", hint='write {"X": ["n", "d"]}')
-        if len(sizes) > 2:
-            raise ReadError(
-                f"{name} has {len(sizes)} indices", hint="scalars, vectors and matrices have a shape here"
-            )
+        if len(sizes) > MOST_INDICES:
+            raise ReadError(f"{name} has {len(sizes)} indices", hint=f"at most {MOST_INDICES} are read")
         result[name] = tuple(str(s) for s in sizes)
     return result
 

@@ -22,12 +22,14 @@ from symgrad.expr import (
     MatrixSum,
     Model,
     OrderedProduct,
+    Tensor,
     add,
     apply,
     as_scalar,
     diag,
     hadamard,
     is_scalar,
+    is_tensor,
     matmul,
     negate,
     ones,
@@ -41,7 +43,8 @@ from symgrad.expr import (
     transpose,
 )
 from symgrad.expr.functions import FUNCTIONS
-from symgrad.expr.nodes import matrix_entry
+from symgrad.reading import indices
+from symgrad.reading.indices import IndexScope
 from symgrad.reading.text import LIMITS, Header, Statement, parse_expression
 
 __all__ = ["Elaborator", "Missing", "OpenSize", "Value", "names_in", "value_of"]
@@ -49,7 +52,7 @@ __all__ = ["Elaborator", "Missing", "OpenSize", "Value", "names_in", "value_of"]
 
 @dataclass(frozen=True)
 class Value:
-    """An expression with its NumPy kind: scalar, vector, row or matrix.
+    """An expression with its NumPy kind: scalar, vector, row, matrix or tensor.
 
     `x @ A` is a vector, A^T x on paper; `row` keeps x^T A, so that x @ A @ y is x^T A y.
     """
@@ -70,6 +73,8 @@ def value_of(e: Expr, kind: str | None = None) -> Value:
     """The value of an expression; what came out 1 x 1 is a scalar."""
     if is_scalar(e):
         return Value(e, "scalar")
+    if is_tensor(e):
+        return Value(e, "tensor")
     if e.shape == (1, 1):
         return Value(as_scalar(e), "scalar")
     return Value(e, kind or ("vector" if e.shape[1] == 1 else "matrix"))
@@ -104,6 +109,7 @@ class Elaborator:
     defined: dict[str, int] = field(default_factory=dict)
     later: set[str] = field(default_factory=set)
     unmade: set[str] = field(default_factory=set)
+    index_scope: IndexScope | None = None
     missing: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -184,6 +190,11 @@ class Elaborator:
 
     def declare(self, name: str, sizes: tuple[Expr, ...], index: Symbol | None = None) -> Expr | Family:
         """The symbol of a name with a shape; a family where the name is indexed by layer."""
+        if len(sizes) > 2:
+            if name in self.family_names:
+                raise ReadError(f"the members of {name} are tensors", hint="layers are vectors or matrices")
+            self.symbols[name] = Tensor(name, *sizes)
+            return self.symbols[name]
         if name in self.family_names:
             shape = (*sizes, S.One) if len(sizes) == 1 else sizes
             family = Family(name, shape, index or self._layer_index())
@@ -278,7 +289,7 @@ class Elaborator:
             if part.tree is None:
                 continue
             target = part.tree.children[0]
-            if len(target.children) == 2:
+            if len(target.children) == 2 and (index is not None or not indices.by_entries(self, target)):
                 self.family_names.add(str(target.children[0]))
             for item in part.tree.find_data("item"):
                 base = item.children[0]
@@ -333,8 +344,11 @@ class Elaborator:
         name = str(target.children[0])
         if name in handlers() or name in FUNCTIONS:
             self.fail(ReadError, f"{name} is a function and cannot be defined", target.children[0])
-        if len(target.children) == 2:
+        entries = index is None and indices.by_entries(self, target)
+        if len(target.children) == 2 and not entries:
             return self._member_definition(part, name, target, formula, index)
+        if len(target.children) > 2 and index is not None:
+            self.fail(ReadError, "inside a loop whole arrays are defined, not entries", target)
         if index is not None:
             self.fail(
                 ReadError,
@@ -346,6 +360,8 @@ class Elaborator:
             where = self.defined.get(name)
             said = f"on line {where}" if where else "before"
             self.fail(ReadError, f"{name} is defined or used {said}", target.children[0])
+        if entries:
+            return indices.define(self, part, name, target, formula)
         value = self.read(formula)
         self._agrees(name, value, target.children[0])
         symbol = self._symbol_like(name, value)
@@ -374,6 +390,8 @@ class Elaborator:
     def _symbol_like(self, name: str, value: Value) -> Expr:
         if value.kind == "scalar":
             return Symbol(name, real=True)
+        if value.kind == "tensor":
+            return Tensor(name, *value.shape)
         return sympy.MatrixSymbol(name, *value.expr.shape)
 
     def _member_definition(
@@ -432,39 +450,27 @@ class Elaborator:
 
     def _read_name(self, tree: Any) -> Value:
         name = str(tree.children[0])
+        if self.index_scope is not None and name in self.index_scope.open:
+            if name in self.sizes:
+                self.fail(ReadError, f"{name} is an index here and a size: name the index otherwise", tree)
+            return Value(self.index_scope.open[name], "scalar")
         found = self.lookup(name, tree)
         if isinstance(found, Family):
             self.fail(ReadError, f"{name} is a family", tree, hint=f"write {name}[l] for one of its members")
         return value_of(found)
 
     def _read_item(self, tree: Any) -> Value:
-        base, *indices = tree.children
-        if base.data == "name" and str(base.children[0]) in self.family_names and len(indices) == 1:
+        base, *places = tree.children
+        if base.data == "name" and str(base.children[0]) in self.family_names and len(places) == 1:
             name = str(base.children[0])
             if name in self.unmade and name not in self.symbols and name not in self.shapes:
-                if not any((i - self._bound(indices[0])).is_positive for i in self.indices.values()):
+                if not any((i - self._bound(places[0])).is_positive for i in self.indices.values()):
                     self.fail(NameUnknownError, f"{name} is used before it is defined", base)
             family = self.lookup(name, base)
             if not isinstance(family, Family):
                 self.fail(ReadError, f"{name} is no family", base)
-            return value_of(family[self._bound(indices[0])])
-        value = self.read(base)
-        places = [self._entry_index(i) for i in indices]
-        if value.kind == "scalar" or len(places) != len(value.shape):
-            self.fail(
-                ShapeError,
-                f"{len(places)} indices for a {shape_text(value.shape)}",
-                tree,
-                hint="a vector has one index, a matrix two",
-            )
-        for place, bound in zip(places, value.shape, strict=True):
-            if place.is_negative or (place - bound).is_nonnegative:
-                self.fail(ShapeError, f"the index {place} is outside 0..{bound - 1}", tree)
-        at = (*places, S.Zero) if len(places) == 1 else tuple(places)
-        return Value(matrix_entry(value.expr, *at), "scalar")
-
-    def _entry_index(self, tree: Any) -> Expr:
-        return self._bound(tree)
+            return value_of(family[self._bound(places[0])])
+        return indices.read_entry(self, tree)
 
     def _read_negative(self, tree: Any) -> Value:
         value = self.read(tree.children[-1])
@@ -686,6 +692,8 @@ class Elaborator:
         positional = [a for a in arguments if a.data not in ("keyword", "range")]
         keywords = {str(a.children[0]): a.children[1] for a in arguments if a.data == "keyword"}
         ranges = [a for a in arguments if a.data == "range"]
+        if called in ("sum", "mean", "max", "prod") and indices.is_over_letters(self, positional, ranges):
+            return indices.over_letters(self, called, tree, [a for a in arguments if a.data != "keyword"])
         if called in ("sum", "prod") and ranges:
             return self._over_range(called, tree, ranges, positional)
         if ranges:

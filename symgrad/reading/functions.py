@@ -42,6 +42,7 @@ from symgrad.expr import (
     zeros,
 )
 from symgrad.reading.elaborate import Elaborator, Value, value_of
+from symgrad.reading.indices import delta, in_range
 from symgrad.reading.text import LIMITS
 
 __all__ = ["FUNCTIONS_OF_THE_LANGUAGE"]
@@ -266,4 +267,6 @@ FUNCTIONS_OF_THE_LANGUAGE: dict[str, Handler] = {
     "convolve2": _convolution(convolve, "matrix"),
     "flip": _flip,
     "prod": _prod,
+    "delta": delta,
+    "inrange": in_range,
 }

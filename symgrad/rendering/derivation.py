@@ -13,11 +13,12 @@ from symgrad.errors import SymgradError, UnsupportedError
 from symgrad.rendering.document import Document, Inline
 from symgrad.rendering.formats import FORMATS, Format, inline_text, write_document
 from symgrad.rendering.latex import to_latex
+from symgrad.rendering.letters import answer_index
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.numpy import to_numpy
 from symgrad.rendering.phrases import load
 from symgrad.rendering.text import to_text
-from symgrad.rendering.view import View, named_question
+from symgrad.rendering.view import View, counts_from_zero, named_question
 
 __all__ = ["document_of", "latex_block", "render", "to_json"]
 
@@ -25,7 +26,8 @@ __all__ = ["document_of", "latex_block", "render", "to_json"]
 def document_of(derivation: Derivation, lang: str = "en", notation: Notation | None = None) -> Document:
     """The derivation as a document."""
     words = load(lang)
-    view = View(words, named_question(derivation, notation or Notation(layout=derivation.layout)))
+    notation = named_question(derivation, notation or Notation(layout=derivation.layout))
+    view = View(words, notation, from_zero=counts_from_zero(derivation))
     title = words(f"derivation.title.{derivation.kind}")
     return Document(title, tuple(view.derivation(derivation)), lang, words=words.table("screen"))
 
@@ -64,7 +66,7 @@ def to_json(derivation: Derivation, lang: str = "en", notation: Notation | None 
     An expression that the text language cannot say (an unevaluated gradient) has null there.
     """
     notation = named_question(derivation, notation or Notation(layout=derivation.layout))
-    view = View(load(lang), notation)
+    view = View(load(lang), notation, from_zero=counts_from_zero(derivation))
 
     def shown(e: Expr) -> dict[str, str | None]:
         return {"latex": to_latex(e, notation), "text": _spelt(e), "unicode": to_text(e, notation)}
@@ -87,6 +89,7 @@ def to_json(derivation: Derivation, lang: str = "en", notation: Notation | None 
         "wrt": shown(derivation.wrt),
         "left": shown(derivation.left),
         "answer": shown(derivation.final),
+        "answer_index": answer_index(derivation),
         "written_out": derivation.answer is not None,
         "steps": [step(s) for s in derivation.steps],
         "evidence": _evidence(derivation.evidence),

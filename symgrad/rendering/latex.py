@@ -24,6 +24,7 @@ _FUNCTIONS = {
     "tanh": r"\tanh",
     "arctan": r"\arctan",
     "max": r"\max",
+    "min": r"\min",
     "det": r"\det",
     "sigmoid": r"\sigma",
     "relu": r"\mathrm{ReLU}",
@@ -53,6 +54,7 @@ class LatexPrinter(MathPrinter):
 
     ODOT, OSLASH, OTIMES = r"\odot", r"\oslash", r"\otimes"
     ONE, MINUS, SPACE, IDENTITY, DELTA, DIFF = r"\mathbf{1}", "-", " ", "I", r"\delta", r"\mathrm{d}"
+    LE = r"\le"
 
     def __init__(self, notation: Notation) -> None:
         super().__init__(notation)
@@ -164,6 +166,13 @@ class LatexPrinter(MathPrinter):
         if order == 2:
             return Piece(rf"\frac{{\partial^{{2}} {f}}}{{\partial {x} \partial {x}^{{{self.TOP}}}}}", POWER)
         return Piece(rf"\frac{{\partial {f}}}{{\partial {x}}}", POWER)
+
+    def second_derivative(self, f: str, x: str, y: str) -> Piece:
+        return Piece(rf"\frac{{\partial^{{2}} {f}}}{{\partial {x} \partial {y}}}", POWER)
+
+    def rounded(self, inside: str, *, up: bool) -> str:
+        left, right = (r"\lceil", r"\rceil") if up else (r"\lfloor", r"\rfloor")
+        return rf"\left{left} {inside} \right{right}"
 
     def norm_bars(self, inside: str, subscript: str) -> str:
         return rf"\lVert {inside} \rVert" + (f"_{{{subscript}}}" if subscript else "")

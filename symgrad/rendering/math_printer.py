@@ -6,11 +6,11 @@ product inside (or the other way round) gets brackets, since A B * C could be re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sympy
-from sympy import Add, Expr, Indexed, KroneckerDelta, Mul, Pow, Product, Rational, S, Sum, Symbol
+from sympy import Add, Expr, Indexed, KroneckerDelta, Max, Min, Mul, Pow, Product, Rational, S, Sum, Symbol
 from sympy.matrices import MatrixBase
 from sympy.matrices.expressions.determinant import Determinant
 from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
@@ -35,10 +35,12 @@ from symgrad.expr import (
     Correlate,
     Differential,
     Elementwise,
+    Entries,
     EntryMax,
     EntrySum,
     Flip,
     Gradient,
+    InRange,
     Jacobian,
     LogDet,
     LogSoftmax,
@@ -50,6 +52,10 @@ from symgrad.expr import (
     ScalarDifferential,
     ScalarGradient,
     Softmax,
+    Tensor,
+    TensorElement,
+    TensorEntries,
+    TensorGradient,
     Vec,
     is_column,
     is_matrix,
@@ -143,7 +149,11 @@ class MathPrinter:
         """df/dx."""
         raise NotImplementedError
 
-    ODOT = OSLASH = OTIMES = ONE = TOP = MINUS = SPACE = DOTS = IDENTITY = DELTA = DIFF = BESIDE = ""
+    def second_derivative(self, f: str, x: str, y: str) -> Piece:
+        """d2f/dx dy by two scalars."""
+        raise NotImplementedError
+
+    ODOT = OSLASH = OTIMES = ONE = TOP = MINUS = SPACE = DOTS = IDENTITY = DELTA = DIFF = BESIDE = LE = ""
 
     def norm_bars(self, inside: str, subscript: str) -> str:
         """The bars of a norm."""
@@ -416,11 +426,44 @@ class MathPrinter:
     def p_element(self, e: Expr) -> Piece:
         """An entry of a matrix, with its indices counted as they are given."""
         m, i, j = e.args
-        places = [self._index(i)] if m.shape[1] == 1 else [self._index(i), self._index(j)]
+        return self._entry(m, [i] if m.shape[1] == 1 else [i, j])
+
+    def p_tensor_element(self, e: Expr) -> Piece:
+        """An entry of a tensor."""
+        return self._entry(e.parent, e.indices)
+
+    def _entry(self, m: Expr, indices: Sequence[Expr]) -> Piece:
+        places = [self._index(i) for i in indices]
         glue = self.BESIDE if all(len(p) == 1 for p in places) else ","
         piece = self.piece(m)
         base = self.text(piece) if piece.level == ATOM and not piece.sup else self.brackets(self.text(piece))
         return Piece(self.subscripts(base, glue.join(places)))
+
+    def p_entries(self, e: Expr) -> Piece:
+        """An array given by its entries: the entry in square brackets, with its indices."""
+        letters = [self._index(k) for k in e.indices if not k.is_Number]
+        return Piece(self.subscripts(self.brackets(self(e.body), square=True), self.BESIDE.join(letters)))
+
+    def p_in_range(self, e: Expr) -> Piece:
+        """The indicator of a range."""
+        place, count = e.args
+        inside = f"0 {self.LE} {self(place)} < {self(count)}"
+        return Piece(f"{self.ONE}{self.brackets(inside, square=True)}")
+
+    def p_extremum(self, e: Expr) -> Piece:
+        """The largest or smallest of some scalars."""
+        word = "max" if isinstance(e, Max) else "min"
+        return Piece(
+            self.word(word) + self.brackets(", ".join(self(a) for a in sorted(e.args, key=_complexity)))
+        )
+
+    def p_rounded(self, e: Expr) -> Piece:
+        """Rounded down or up."""
+        return Piece(self.rounded(self(e.args[0]), up=isinstance(e, sympy.ceiling)))
+
+    def rounded(self, inside: str, *, up: bool) -> str:
+        """The brackets of rounding."""
+        raise NotImplementedError
 
     def p_delta(self, e: Expr) -> Piece:
         """A Kronecker delta."""
@@ -462,7 +505,15 @@ class MathPrinter:
     # --- derivatives -----------------------------------------------------------------------------------
 
     def p_gradient(self, e: Expr) -> Piece:
-        """df/dx, not worked out."""
+        """df/dx, not worked out; of such a derivative, the second one."""
+        f, x, *fixed = e.args
+        if fixed:
+            plain = self.brackets(self.text(self.p_gradient(ScalarGradient(f, x))))
+            return Piece(self.subscripts(plain, ", ".join(self(u) for u in fixed)))
+        if isinstance(f, ScalarGradient):
+            return self.second_derivative(
+                self.at_least(f.args[0], ATOM), self.at_least(f.args[1], ATOM), self(x)
+            )
         return self.derivative(self.at_least(e.args[0], ATOM), self.at_least(e.args[1], ATOM))
 
     def p_jacobian(self, e: Expr) -> Piece:
@@ -499,6 +550,10 @@ class MathPrinter:
     def p_explicit(self, e: Expr) -> Piece:
         """An explicit matrix."""
         return self.table(e)
+
+
+def _complexity(e: Expr) -> tuple[int, str]:
+    return (0 if e.is_Number else 1, str(e))
 
 
 def _is_reciprocal(f: Expr) -> bool:
@@ -550,6 +605,16 @@ _METHODS: dict[type, str] = {
     Indexed: "indexed",
     MatrixElement: "element",
     KroneckerDelta: "delta",
+    Tensor: "matrix_symbol",
+    TensorElement: "tensor_element",
+    Entries: "entries",
+    TensorEntries: "entries",
+    TensorGradient: "gradient",
+    InRange: "in_range",
+    Max: "extremum",
+    Min: "extremum",
+    sympy.floor: "rounded",
+    sympy.ceiling: "rounded",
     Sum: "sum_over",
     Product: "product_over",
     OrderedProduct: "ordered_product",

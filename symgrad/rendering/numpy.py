@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import sympy
-from sympy import Add, Expr, Indexed, Mul, Pow, Product, Rational, S, Sum, Symbol
+from sympy import Add, Expr, Indexed, KroneckerDelta, Max, Min, Mul, Pow, Product, Rational, S, Sum, Symbol
 from sympy.matrices.expressions.determinant import Determinant
 from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
@@ -35,6 +35,7 @@ from symgrad.expr import (
     EntrySum,
     Flip,
     Gradient,
+    InRange,
     LogDet,
     LogSoftmax,
     LogSumExp,
@@ -44,6 +45,8 @@ from symgrad.expr import (
     OrderedProduct,
     ScalarGradient,
     Softmax,
+    Tensor,
+    TensorElement,
     Vec,
     is_column,
     is_matrix,
@@ -53,6 +56,7 @@ from symgrad.expr import (
     split_scale,
 )
 from symgrad.expr.entrywise import function_name
+from symgrad.rendering.letters import over_letters
 from symgrad.rendering.ordering import Fraction, leading_first, scalar_terms, split_fraction, turned
 
 __all__ = ["to_numpy"]
@@ -346,8 +350,8 @@ def _ordered_product(e: Expr) -> _Text:
 
 def _scalar_range(name: str) -> Callable[[Expr], _Text]:
     def printer(e: Expr) -> _Text:
-        if len(e.limits) != 1:
-            raise UnsupportedError(f"the text language has no spelling for {e}")
+        if e.has(MatrixElement, TensorElement, KroneckerDelta, InRange) or len(e.limits) != 1:
+            return over_letters(name, e, _print)
         return _over_range(name, e.function, *e.limits[0]), _ATOM
 
     return printer
@@ -416,6 +420,12 @@ _PRINTERS: dict[type, Callable[[Expr], _Text]] = {
     Member: lambda e: (f"{e.name}[{_index(e.index)}]", _ATOM),
     Indexed: lambda e: (f"{e.base.label}[{', '.join(map(_index, e.indices))}]", _ATOM),
     MatrixElement: _element,
+    TensorElement: lambda e: (f"{_at_least(e.parent, _ATOM)}[{', '.join(map(_index, e.indices))}]", _ATOM),
+    Tensor: lambda e: (e.name, _ATOM),
+    KroneckerDelta: lambda e: (f"delta({', '.join(map(_index, e.args))})", _ATOM),
+    InRange: lambda e: (f"inrange({', '.join(map(_index, e.args))})", _ATOM),
+    Max: _call("max"),
+    Min: _call("min"),
     MatrixSymbol: lambda e: (str(e.name), _ATOM),
     Symbol: lambda e: (str(e.name), _ATOM),
     sympy.Number: _number,

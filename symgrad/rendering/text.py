@@ -47,7 +47,7 @@ class TextPrinter(MathPrinter):
     """Prints Unicode."""
 
     ODOT, OSLASH, OTIMES = "⊙", "⊘", "⊗"
-    ONE, MINUS, SPACE, IDENTITY, DELTA, DIFF, TOP = "𝟏", "−", " ", "I", "δ", "d", "⊤"
+    ONE, MINUS, SPACE, IDENTITY, DELTA, DIFF, TOP, LE = "𝟏", "−", " ", "I", "δ", "d", "⊤", "≤"
 
     def text(self, piece: Piece) -> str:
         if not piece.sup:
@@ -118,6 +118,12 @@ class TextPrinter(MathPrinter):
         if order == 2:
             return Piece(f"∂²{f}/∂{x}∂{x}ᵀ", ATOM)
         return Piece(f"∂{f}/∂{x}", ATOM)
+
+    def second_derivative(self, f: str, x: str, y: str) -> Piece:
+        return Piece(f"∂²{f}/∂{x}∂{y}", ATOM)
+
+    def rounded(self, inside: str, *, up: bool) -> str:
+        return f"⌈{inside}⌉" if up else f"⌊{inside}⌋"
 
     def norm_bars(self, inside: str, subscript: str) -> str:
         return f"‖{inside}‖"

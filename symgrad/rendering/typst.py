@@ -15,7 +15,7 @@ from symgrad.rendering.text import FUNCTION_NAMES, GREEK_LETTERS
 
 __all__ = ["TypstPrinter", "to_typst"]
 
-_OPERATORS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan", "max", "det")
+_OPERATORS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan", "max", "min", "det")
 _ACCENTS = {"hat": "hat", "bar": "macron", "tilde": "tilde"}
 # The letters that LaTeX prints for \phi and \epsilon, so that all formats show the same.
 _GREEK = {**GREEK_LETTERS, "phi": "ϕ", "epsilon": "ϵ"}
@@ -39,7 +39,7 @@ class TypstPrinter(MathPrinter):
 
     ODOT, OSLASH, OTIMES = "⊙", "⊘", "⊗"
     BESIDE = " "  # letters without a space are one name
-    ONE, MINUS, SPACE, IDENTITY, DELTA, DIFF = "bold(1)", "-", " ", "I", "δ", "upright(d)"
+    ONE, MINUS, SPACE, IDENTITY, DELTA, DIFF, LE = "bold(1)", "-", " ", "I", "δ", "upright(d)", "≤"
 
     def __init__(self, notation: Notation) -> None:
         super().__init__(notation)
@@ -146,6 +146,12 @@ class TypstPrinter(MathPrinter):
         if order == 2:
             return Piece(f"frac(∂^(2) {f}, ∂ {x} ∂ {x}^({self.TOP}))", POWER)
         return Piece(f"frac(∂ {f}, ∂ {x})", POWER)
+
+    def second_derivative(self, f: str, x: str, y: str) -> Piece:
+        return Piece(f"frac(∂^(2) {f}, ∂ {x} ∂ {y})", POWER)
+
+    def rounded(self, inside: str, *, up: bool) -> str:
+        return f"{'ceil' if up else 'floor'}({inside})"
 
     def norm_bars(self, inside: str, subscript: str) -> str:
         return f"norm({inside})" + (f"_({subscript})" if subscript else "")

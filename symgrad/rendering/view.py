@@ -16,10 +16,15 @@ from symgrad.api import Derivation
 from symgrad.deriving.steps import LEVELS, Evidence, Step
 from symgrad.expr import (
     Definition,
+    Entries,
     Gradient,
+    InRange,
     Loop,
     Model,
     ScalarGradient,
+    TensorElement,
+    TensorEntries,
+    element,
     is_leaf,
     is_scalar,
     leaf_name,
@@ -49,7 +54,7 @@ from symgrad.rendering.phrases import Catalogue, Filling
 from symgrad.rendering.text import to_text
 from symgrad.rendering.typst import to_typst
 
-__all__ = ["DOTS", "SIGNS", "View", "named_question"]
+__all__ = ["DOTS", "SIGNS", "View", "counts_from_zero", "named_question"]
 
 DOTS = r", \ldots, |, …, "
 """The dots of a list that goes on."""
@@ -93,12 +98,13 @@ class View:
     last: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     said: dict[Inline, str] = field(default_factory=dict)
+    from_zero: bool = False
 
     # --- formulas ------------------------------------------------------------------------------------
 
     def formula(self, e: Expr) -> Formula:
-        """An expression in every notation; entries are counted from one."""
-        e = one_based(e)
+        """An expression in every notation; entries are counted from one, where `from_zero` does not say otherwise."""
+        e = e if self.from_zero else one_based(e)
         return Formula(to_latex(e, self.notation), to_text(e, self.notation), to_typst(e, self.notation))
 
     def equal(self, *expressions: Expr) -> Formula:
@@ -152,7 +158,7 @@ class View:
 
         def flush(reason: Inline = ()) -> None:
             if run:
-                rows = tuple(Row(self.formula(d.symbol), self.formula(d.value)) for d in run)
+                rows = tuple(Row(*map(self.formula, sides(d))) for d in run)
                 blocks.append(Equation(rows, self.number() if number else None, lead=reason))
                 run.clear()
 
@@ -185,8 +191,10 @@ class View:
             return space
         if sizes[1] == 1:
             return joined(space, "^{|^|^(", self.formula(sizes[0]), "}||)")
-        times = joined(self.formula(sizes[0]), r" \times |×", self.formula(sizes[1]))
-        return joined(space, "^{|^(", times, "}|)")
+        times: list[Formula | str] = [self.formula(sizes[0])]
+        for n in sizes[1:]:
+            times += [r" \times |×", self.formula(n)]
+        return joined(space, "^{|^(", *times, "}|)")
 
     # --- steps ---------------------------------------------------------------------------------------
 
@@ -376,6 +384,8 @@ class View:
             blocks.append(Paragraph(self.words(f"derivation.layout.{derivation.layout}")))
         if derivation.structure is not None:
             blocks.append(Paragraph(self.words(f"derivation.structure.{derivation.structure}")))
+        if self.from_zero:
+            blocks.append(Paragraph(self.words("derivation.from_zero")))
         blocks += self.steps(derivation)
         blocks += self.result(derivation)
         return blocks
@@ -457,19 +467,7 @@ def one_based(e: Expr) -> Expr:
     sums = [n for n in walk(e) if isinstance(n, Sum)]
     if not sums:
         return e
-    places = [
-        i
-        for n in walk(e)
-        for i, size in (
-            zip(n.args[1:], shape_of(n.args[0]), strict=True)
-            if isinstance(n, MatrixElement)
-            else ((i, None) for i in n.args)
-            if isinstance(n, KroneckerDelta)
-            else ()
-        )
-        if size != 1
-    ]
-    if not all(isinstance(i, Symbol) for i in places):
+    if not _has_bare_places(e):
         return e
     replace_: dict[Expr, Expr] = {}
     for n in sums:
@@ -478,6 +476,43 @@ def one_based(e: Expr) -> Expr:
                 return e
         replace_[n] = Sum(n.function, *((k, lower + 1, upper + 1) for k, lower, upper in n.limits))
     return e.xreplace(replace_) if len(sums) == 1 else _nested(e)
+
+
+def _has_bare_places(e: Expr) -> bool:
+    """Whether every index is a letter that stands alone."""
+    places = [
+        i
+        for n in walk(e)
+        for i, size in (
+            zip(n.args[1:], shape_of(n.args[0]), strict=True)
+            if isinstance(n, MatrixElement | TensorElement)
+            else ((i, None) for i in n.args)
+            if isinstance(n, KroneckerDelta)
+            else ()
+        )
+        if size != 1
+    ]
+    return all(isinstance(i, Symbol) for i in places)
+
+
+def counts_from_zero(derivation: Derivation) -> bool:
+    """Whether a shift or a number among the indices makes all formulas of a derivation count from zero."""
+    if derivation.indices is None:
+        return False
+    formulas = [e for d in derivation.model.definitions() for e in sides(d)]
+    formulas += [derivation.of, derivation.final, *(e for s in derivation.steps for e in s.equation)]
+    return any(e.has(InRange) or not _has_bare_places(e) or _has_ranges(e) for e in formulas)
+
+
+def _has_ranges(e: Expr) -> bool:
+    return any(lower != 0 for n in walk(e) if isinstance(n, Sum) for _, lower, _ in n.limits)
+
+
+def sides(d: Definition) -> tuple[Expr, Expr]:
+    """The two sides of a definition; one by entries as an equation between entries."""
+    if isinstance(d.value, Entries | TensorEntries):
+        return element(d.symbol, *d.value.indices), d.value.body
+    return d.symbol, d.value
 
 
 def _nested(e: Expr) -> Expr:
@@ -493,7 +528,7 @@ def _only_index(e: Expr, k: Expr) -> bool:
     """Whether a letter occurs only as an index of entries and deltas."""
     if e == k:
         return False
-    if isinstance(e, MatrixElement):
+    if isinstance(e, MatrixElement | TensorElement):
         return _only_index(e.args[0], k)
     if isinstance(e, KroneckerDelta) or is_leaf(e):
         return True

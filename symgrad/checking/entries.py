@@ -1,0 +1,101 @@
+"""Answers in index notation, checked as whole arrays against differences of the function itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from sympy import Expr
+
+from symgrad.checking.evaluate import Number
+from symgrad.checking.numeric import Point, Points, check_gradient, check_points
+from symgrad.deriving.by_entries import InIndices
+from symgrad.deriving.steps import Evidence, Step, weakest
+from symgrad.expr import Model, shape_of
+
+__all__ = ["check_array", "check_in_indices"]
+
+
+class Question(Protocol):
+    """What is checked: an answer in index notation."""
+
+    @property
+    def model(self) -> Model:
+        """Where the names are defined."""
+        ...
+
+    @property
+    def of(self) -> Expr:
+        """The function."""
+        ...
+
+    @property
+    def wrt(self) -> Expr:
+        """The variable."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Gradient, Jacobian or Hessian."""
+        ...
+
+    @property
+    def indices(self) -> InIndices | None:
+        """The answer in index notation."""
+        ...
+
+    @property
+    def answer(self) -> Expr | None:
+        """The matrix with these entries, where there is one."""
+        ...
+
+
+def check_in_indices(question: Question, steps: tuple[Step, ...]) -> Evidence:
+    """The evidence for an answer in index notation, and for its matrix form; of a Hessian, after its gradient.
+
+    Raises   CheckError if one of them is wrong
+    """
+    found, model, f, x = question.indices, question.model, question.of, question.wrt
+    if found is None or found.array is None:
+        return Evidence(weakest([s.evidence for s in steps]), "every step of the chain rule")
+    arrays = [found.array] if found.matrix is None else [found.array, question.answer or found.matrix]
+    checks: list[Evidence] = []
+    if question.kind == "gradient":
+        checks += [check_gradient(model, f, x, a) for a in arrays]
+    elif found.first is not None and found.first.array is not None:
+        checks.append(check_gradient(model, f, x, found.first.array))
+        checks += [check_array(model, found.first.array, x, a) for a in arrays]
+    else:
+        checks += [check_array(model, f, x, a) for a in arrays]
+    level = weakest(checks)
+    least = next(e for e in checks if e.level == level)
+    return replace(least, max_error=max((e.max_error or 0.0 for e in checks), default=0.0))
+
+
+def check_array(model: Model, f: Expr, x: Expr, answer: Expr, *, seed: int = 0) -> Evidence:
+    """Whether `answer` has the derivatives of the entries of f by those of x, the axes of f before those of x.
+
+    Axes of length one (the column of a vector) are left out. Along random directions of x the answer must give
+    the slope of every entry of f.
+
+    Raises   CheckError with the point where they differ
+    """
+
+    def compare(point: Point, concrete: tuple[Expr, ...]) -> Iterable[tuple[Number, Number]]:
+        value, function, variable = concrete
+        rng = np.random.default_rng((seed, 79))
+        start = np.asarray(point.at(variable))
+        table = np.asarray(point.at(value))
+        pairs: list[tuple[Number, Number]] = []
+        for _ in range(2):
+            direction = rng.standard_normal(start.shape)
+            slope = np.asarray(point.slope(function, variable, direction))
+            flat = table.reshape((slope.size, start.size))
+            pairs.append((flat @ direction.reshape(-1), slope.reshape(-1)))
+        return pairs
+
+    expressions = (answer, f, x)
+    size = max(len(shape_of(answer)), 1)
+    return check_points(Points(model, expressions, seed), expressions, compare, 1 if size > 4 else 2)

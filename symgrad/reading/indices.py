@@ -1,0 +1,501 @@
+"""Index notation in the text language: sums over letters, entries, definitions by entries.
+
+`Z[i,k] = sum(j, A[i,j] * B[j,k])`: a letter's range is that of the places where it stands; in a shift such as
+X[i+k] it is what is left of X. Every place is checked to stay inside its array. Indices count from zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import sympy
+from sympy import Dummy, Expr, Integer, KroneckerDelta, Mul, S, Sum, Symbol
+from sympy.matrices.expressions.matexpr import MatrixElement
+
+from symgrad.errors import ReadError, ShapeError
+from symgrad.expr import (
+    Definition,
+    EntryMax,
+    Indices,
+    InRange,
+    Tensor,
+    TensorElement,
+    element,
+    from_entries,
+    is_matrix,
+    known_nonnegative,
+    same_size,
+    scale,
+    shape_of,
+    shape_text,
+    walk,
+)
+from symgrad.expr.nodes import matrix_entry
+from symgrad.reading.text import Statement
+
+if TYPE_CHECKING:
+    from symgrad.reading.elaborate import Elaborator, Value
+
+__all__ = [
+    "IndexScope",
+    "by_entries",
+    "define",
+    "delta",
+    "in_range",
+    "is_over_letters",
+    "over_letters",
+    "read_entry",
+]
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A place in an entry: the index expression, the size of its axis, the array, where it was read."""
+
+    place: Expr
+    size: Expr
+    array: Expr
+    tree: Any
+
+
+@dataclass
+class IndexScope:
+    """The letters that are open while a formula is read, and what is known of their ranges.
+
+    A letter stands for a dummy of its own wherever it is bound; `ranges` has first and last value of those that
+    were given, `uses` the places where letters stand.
+    """
+
+    open: dict[str, Dummy] = field(default_factory=dict)
+    counts: dict[Expr, Expr] = field(default_factory=dict)
+    ranges: dict[Expr, tuple[Expr, Expr]] = field(default_factory=dict)
+    order: list[tuple[Dummy, Any]] = field(default_factory=list)
+    uses: list[_Use] = field(default_factory=list)
+
+    def bind(self, name: str, tree: Any) -> Dummy:
+        """A new meaning of a letter; its number of values is a dummy until it is settled."""
+        k = Dummy(name, integer=True, nonnegative=True)
+        self.counts[k] = Dummy(f"n_{name}", integer=True, positive=True)
+        self.order.append((k, tree))
+        return k
+
+
+# --- what is read --------------------------------------------------------------------------------------
+
+
+def by_entries(scope: Elaborator, target: Any) -> bool:
+    """Whether the target of a definition is an entry at letters, as Z[i,k], and no member of a family."""
+    places = target.children[1:]
+    if len(places) != 1:
+        return len(places) > 1
+    (place,) = places
+    if place.data != "name":
+        return False
+    letter, name = str(place.children[0]), str(target.children[0])
+    known = (
+        letter in scope.shapes or letter in scope.sizes or letter in scope.indices or letter in scope.symbols
+    )
+    return not known and name not in scope.family_names
+
+
+def is_over_letters(scope: Elaborator, positional: list[Any], ranges: list[Any]) -> bool:
+    """Whether a call such as sum(i, j, body) or sum(k in 0..n-1, x[k]) runs over letters of entries."""
+    if not positional:
+        return False
+    *letters, body = positional
+    if ranges:
+        names = {str(r.children[0]) for r in ranges}
+        return bool(letters) or any(_stands_in_entries(scope, n, body) for n in names)
+    return bool(letters) and all(t.data == "name" and _is_letter(scope, str(t.children[0])) for t in letters)
+
+
+def _is_letter(scope: Elaborator, name: str) -> bool:
+    opened = scope.index_scope is not None and name in scope.index_scope.open
+    known = name in scope.symbols or name in scope.shapes or name in scope.defined or name in scope.later
+    return opened or (not known and name not in scope.indices)
+
+
+def _stands_in_entries(scope: Elaborator, name: str, body: Any) -> bool:
+    """Whether a letter is an index of an entry, and not the layer of a family's member."""
+    for item in body.find_data("item"):
+        base, *places = item.children
+        family = base.data == "name" and str(base.children[0]) in scope.family_names and len(places) == 1
+        if not family and any(name in _names(p) for p in places):
+            return True
+    return False
+
+
+def _names(tree: Any) -> set[str]:
+    return {str(t.children[0]) for t in tree.find_data("name")} if hasattr(tree, "find_data") else set()
+
+
+def over_letters(scope: Elaborator, called: str, tree: Any, arguments: list[Any]) -> Value:
+    """sum(i, j, body), mean(..), max(..): over all values of the letters; a range may be given with `in`."""
+    *letters, body_tree = arguments
+    if called not in ("sum", "mean", "max"):
+        scope.fail(ReadError, f"{called} does not run over letters", tree, hint="sum, mean and max do")
+    if body_tree.data == "range":
+        scope.fail(ReadError, f"{called} over letters ends with what is summed", body_tree)
+    outermost = scope.index_scope is None
+    if scope.index_scope is None:
+        scope.index_scope = IndexScope()
+    inner = scope.index_scope
+    before = dict(inner.open)
+    try:
+        bound = [_bound_letter(scope, inner, t) for t in letters]
+        body = scope.read(body_tree)
+        if body.kind != "scalar":
+            scope.fail(
+                ShapeError,
+                f"what {called} runs over is a {shape_text(body.shape)}, not an entry",
+                body_tree,
+                hint=f"give it as many indices as it has: {called}(i, j, A[i,j])",
+            )
+        result = _over(inner, called, body.expr, bound)
+    finally:
+        inner.open = before
+        if outermost:
+            scope.index_scope = None
+    return _scalar(_settled(scope, inner, result) if outermost else result)
+
+
+def _bound_letter(scope: Elaborator, inner: IndexScope, tree: Any) -> Dummy:
+    if tree.data not in ("name", "range"):
+        scope.fail(
+            ReadError, "a sum runs over letters", tree, hint="sum(i, j, A[i,j]) or sum(i in 0..n-1, x[i])"
+        )
+    name = str(tree.children[0])
+    if name in inner.open:
+        scope.fail(ReadError, f"the index {name} is bound already", tree, hint="take another letter")
+    if not _is_letter(scope, name):
+        scope.fail(ReadError, f"{name} is a name already, not a letter to sum over", tree)
+    ends = None
+    if tree.data == "range":
+        ends = (_place(scope, tree.children[1]), _place(scope, tree.children[2]))
+    k = inner.bind(name, tree)
+    if ends is not None:
+        inner.ranges[k] = ends
+    inner.open[name] = k
+    return k
+
+
+def _over(inner: IndexScope, called: str, body: Expr, bound: list[Dummy]) -> Expr:
+    if called == "max":
+        if len(bound) > 2 or any(k in inner.ranges for k in bound):
+            raise ReadError("max runs over one letter or two, without a range")
+        return EntryMax(from_entries(body, bound, [inner.counts[k] for k in bound]))
+    limits = [(k, *inner.ranges.get(k, (S.Zero, inner.counts[k] - 1))) for k in reversed(bound)]
+    result: Expr = Sum(body, *limits)
+    if called == "mean":
+        count = Mul(*(upper - lower + 1 for _, lower, upper in limits))
+        result = scale(1 / count, result)
+    return result
+
+
+def _scalar(e: Expr) -> Value:
+    from symgrad.reading.elaborate import Value
+
+    return Value(e, "scalar")
+
+
+def read_entry(scope: Elaborator, tree: Any) -> Value:
+    """An entry such as A[i, j+1]; indices count from zero."""
+    base, *places_of = tree.children
+    value = scope.read(base)
+    places = [_place(scope, i) for i in places_of]
+    if value.kind == "scalar" or len(places) != len(value.shape):
+        scope.fail(
+            ShapeError,
+            f"{len(places)} indices for a {shape_text(value.shape)}",
+            tree,
+            hint="a vector has one index, a matrix two, a tensor as many as it was declared with",
+        )
+    symbolic = False
+    for place, bound, where in zip(places, value.shape, places_of, strict=True):
+        if place.is_negative or (place - bound).is_nonnegative:
+            scope.fail(ShapeError, f"the index {place} is outside 0..{bound - 1}", where)
+        if scope.index_scope is not None and place.has(*scope.index_scope.counts):
+            scope.index_scope.uses.append(_Use(place, bound, value.expr, where))
+            symbolic = True
+    if is_matrix(value.expr) and not symbolic:
+        return _scalar(matrix_entry(value.expr, *places, *[S.Zero] * (2 - len(places))))
+    return _scalar(element(value.expr, *places))
+
+
+def _place(scope: Elaborator, tree: Any) -> Expr:
+    """An index: a letter, a number, a size, sums and multiples of those."""
+    inner = scope.index_scope
+    if inner is None:
+        return scope._bound(tree)
+    if tree.data == "name":
+        name = str(tree.children[0])
+        if name in inner.open:
+            return inner.open[name]
+        if name in scope.sizes or (name in scope.indices and name not in scope.shapes):
+            return scope._bound(tree)
+        _unbound(scope, name, tree)
+    if tree.data == "number" and str(tree.children[0]).isdigit():
+        return Integer(int(tree.children[0]))
+    if tree.data == "negative":
+        return -_place(scope, tree.children[-1])
+    if tree.data in ("total", "product"):
+        result = _place(scope, tree.children[0])
+        for operator, operand in zip(tree.children[1::2], tree.children[2::2], strict=True):
+            other = _place(scope, operand)
+            if operator == "*" and (result.is_Integer or other.is_Integer):
+                result = result * other
+            elif operator in ("+", "-"):
+                result = result + other if operator == "+" else result - other
+            else:
+                scope.fail(ReadError, f"{operator} has no place in an index", operator)
+        return sympy.expand(result)
+    if tree.data == "call" and str(tree.children[0]) in ("max", "min") and len(tree.children) > 2:
+        make = sympy.Max if str(tree.children[0]) == "max" else sympy.Min
+        return make(*(_place(scope, t) for t in tree.children[1:]))
+    scope.fail(
+        ReadError,
+        "an index is a letter, a number, a size, or a sum of those",
+        tree,
+        hint="a table of indices is written with one-hot rows: sum(v, T[n,v] * E[v,d])",
+    )
+
+
+def _unbound(scope: Elaborator, name: str, tree: Any) -> NoReturn:
+    if name in scope.symbols or name in scope.shapes:
+        scope.fail(
+            ReadError,
+            f"{name} is no index",
+            tree,
+            hint="a table of indices is written with one-hot rows: sum(v, T[n,v] * E[v,d])",
+        )
+    opened = ", ".join(scope.index_scope.open) if scope.index_scope else ""
+    scope.fail(
+        ReadError,
+        f"the index {name} is free: nothing binds it",
+        tree,
+        hint=f"write sum({name}, ..)" + (f"; the letters here are {opened}" if opened else ""),
+    )
+
+
+def delta(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> Value:
+    """The Kronecker delta of two places: 1 where they agree, else 0."""
+    places = _places_of_call(scope, tree, positional, keywords)
+    return _scalar(KroneckerDelta(*places))
+
+
+def in_range(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> Value:
+    """The indicator of a range: 1 where 0 <= place < n, else 0."""
+    return _scalar(InRange(*_places_of_call(scope, tree, positional, keywords)))
+
+
+def _places_of_call(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> list[Expr]:
+    if keywords or len(positional) != 2:
+        scope.fail(ReadError, f"{tree.children[0]} takes two places", tree)
+    return [_place(scope, t) for t in positional]
+
+
+# --- definitions ------------------------------------------------------------------------------------------
+
+
+def define(scope: Elaborator, part: Statement, name: str, target: Any, formula: Any) -> Definition:
+    """A definition by entries: Z[i,k] = body."""
+    inner = scope.index_scope = IndexScope()
+    letters = target.children[1:]
+    try:
+        bound: list[Dummy] = []
+        declared = tuple(scope.size(s, name) for s in scope.shapes[name]) if name in scope.shapes else None
+        if declared is not None and len(declared) != len(letters):
+            scope.fail(
+                ShapeError, f"{name} is declared {shape_text(declared)}: {len(declared)} indices", target
+            )
+        for tree in letters:
+            if tree.data != "name":
+                scope.fail(
+                    ReadError,
+                    "on the left stand letters, each of them once",
+                    tree,
+                    hint=f"write {name}[i,j] = .. for all entries",
+                )
+            bound.append(_bound_letter(scope, inner, tree))
+        for k, n in zip(bound, declared or (), strict=False):
+            inner.ranges[k] = (S.Zero, n - 1)
+        value = scope.read(formula)
+        if value.kind != "scalar":
+            scope.fail(
+                ShapeError,
+                f"an entry of {name} is a number; the formula is a {shape_text(value.shape)}",
+                formula,
+                hint="give every array its indices",
+            )
+        sizes = [declared[n] if declared else inner.counts[k] for n, k in enumerate(bound)]
+        array = _settled(scope, inner, from_entries(value.expr, bound, sizes))
+    finally:
+        scope.index_scope = None
+    shape = shape_of(array)
+    if len(letters) > 2:
+        symbol: Expr = Tensor(name, *shape)
+    else:
+        symbol = sympy.MatrixSymbol(name, *shape)
+    scope.symbols[name] = symbol
+    scope.defined[name] = part.line
+    scope.later.discard(name)
+    return Definition(symbol, array, part.line)
+
+
+# --- ranges -------------------------------------------------------------------------------------------------
+
+
+def _settled(scope: Elaborator, inner: IndexScope, e: Expr) -> Expr:
+    """The expression with the ranges of its letters, every place checked, and readable letters."""
+    counts = _counts(scope, inner)
+    e = e.xreplace({inner.counts[k]: n for k, n in counts.items()})
+    inner.ranges = {
+        k: tuple(b.xreplace({inner.counts[x]: n for x, n in counts.items()}) for b in ends)
+        for k, ends in inner.ranges.items()
+    }
+    e = _counted_from_one(inner, e)
+    for use in inner.uses:
+        _check_inside(scope, inner, use, counts, e)
+    return e.xreplace(_readable(scope, inner))
+
+
+def _counts(scope: Elaborator, inner: IndexScope) -> dict[Expr, Expr]:
+    """The number of values of every letter that was not given a range."""
+    known: dict[Expr, tuple[Expr, _Use | None]] = {}
+    for use in inner.uses:
+        k = use.place
+        if k not in inner.counts or (k in inner.ranges and inner.ranges[k][0] != 0):
+            continue
+        given = inner.ranges[k][1] + 1 if k in inner.ranges else known[k][0] if k in known else None
+        if given is None:
+            known[k] = (use.size, use)
+        elif not scope.same(given, use.size) and k in known:
+            first = known[k][1]
+            scope.fail(
+                ShapeError,
+                f"the index {k.name} is used in two ranges: 0..{known[k][0] - 1} and 0..{use.size - 1}",
+                use.tree,
+                details=tuple(
+                    f"{_shown(u.array)} is {shape_text(shape_of(u.array))}"
+                    for u in (first, use)
+                    if u is not None
+                ),
+            )
+    counts = {k: n for k, (n, _) in known.items()}
+    _counts_of_shifts(scope, inner, counts)
+    for k, tree in inner.order:
+        if k not in counts and k not in inner.ranges:
+            scope.fail(
+                ReadError,
+                f"the index {k.name} has no range: it stands in no entry"
+                if not any(u.place.has(k) for u in inner.uses)
+                else f"the range of the index {k.name} does not follow from its places",
+                tree,
+                hint=f"write {k.name} in 0..n-1, or declare the shape of what is defined",
+            )
+    return counts
+
+
+def _counts_of_shifts(scope: Elaborator, inner: IndexScope, counts: dict[Expr, Expr]) -> None:
+    """A letter that stands only in shifts runs as far as the array reaches: i in X[i+k] to n - w."""
+    for k, _ in inner.order:
+        if k in counts or k in inner.ranges:
+            continue
+        for use in inner.uses:
+            c = use.place.coeff(k)
+            others = (use.place.free_symbols & set(inner.counts)) - {k}
+            if not (c.is_Integer and c > 0) or any(x not in counts and x not in inner.ranges for x in others):
+                continue
+            most = _end(sympy.expand(use.place - c * k), inner, counts, last=True)
+            reach = sympy.expand(use.size - 1 - most)
+            found = reach + 1 if c == 1 else sympy.floor(reach / c) + 1
+            if isinstance(use.size, Dummy):
+                continue
+            if k in counts and not same_size(counts[k], found):
+                scope.fail(
+                    ShapeError,
+                    f"the index {k.name} is used in two ranges: 0..{counts[k] - 1} and 0..{found - 1}",
+                    use.tree,
+                )
+            counts[k] = found
+
+
+def _end(place: Expr, inner: IndexScope, counts: dict[Expr, Expr], last: bool) -> Expr:
+    """The largest (or smallest) value of a place over the ranges of its letters, those bound last first."""
+    for k, _ in reversed(inner.order):
+        c = place.coeff(k)
+        if c == 0:
+            continue
+        lower, upper = inner.ranges.get(k, (S.Zero, counts[k] - 1 if k in counts else S.Zero))
+        place = sympy.expand(place.xreplace({k: upper if (c.is_positive is True) == last else lower}))
+    return place
+
+
+def _check_inside(scope: Elaborator, inner: IndexScope, use: _Use, counts: dict[Expr, Expr], e: Expr) -> None:
+    """Every value of a place lies in its array, or an indicator stands beside the entry."""
+    first, last = (_end(use.place, inner, counts, last=end) for end in (False, True))
+    below, above = known_nonnegative(first), known_nonnegative(sympy.expand(use.size - 1 - last))
+    if (below and above) or _is_guarded(use, e):
+        return
+    reached = f"goes down to {first}" if not below else f"goes up to {last}"
+    names = {k: Symbol(k.name) for k, _ in inner.order}
+    scope.fail(
+        ShapeError,
+        f"the index {use.place.xreplace(names)} {reached}; {_shown(use.array)} has the entries "
+        f"0..{use.size - 1} there",
+        use.tree,
+        hint="indices count from zero; declare sizes that fit, such as n+w-1, or write the range: "
+        "sum(k in a..b, ..)",
+    )
+
+
+def _is_guarded(use: _Use, e: Expr) -> bool:
+    """Whether every such entry is a factor beside its indicator."""
+
+    def holds(node: Expr, seen: frozenset[Expr]) -> bool:
+        if isinstance(node, MatrixElement | TensorElement) and node.args[0] == use.array:
+            return use.place not in node.args[1:] or use.place in seen
+        if isinstance(node, Mul):
+            seen = seen | {f.args[0] for f in node.args if isinstance(f, InRange) and f.args[1] == use.size}
+        return all(holds(a, seen) for a in node.args)
+
+    return any(isinstance(n, InRange) for n in walk(e)) and holds(e, frozenset())
+
+
+def _counted_from_one(inner: IndexScope, e: Expr) -> Expr:
+    """sum(j in 1..n, A[i,j]) of an array with n columns: all of them, counted from one.
+
+    Only where the letter stands alone wherever it stands, and its range is the whole axis: from zero the range would
+    leave the array, so there is one way to read it.
+    """
+    for k, ends in list(inner.ranges.items()):
+        uses = [u for u in inner.uses if u.place.has(k)]
+        whole = all(u.place == k and same_size(u.size, ends[1]) for u in uses)
+        if ends[0] == 1 and uses and whole and not _is_value(e, k):
+            lower = S.Zero, ends[1] - 1
+            e = e.xreplace({sympy.Tuple(k, *ends): sympy.Tuple(k, *lower)})
+            inner.ranges[k] = lower
+    return e
+
+
+def _is_value(e: Expr, k: Expr) -> bool:
+    """Whether a letter is used as a number."""
+    if isinstance(e, MatrixElement | TensorElement | KroneckerDelta):
+        return False
+    return e == k or any(_is_value(a, k) for a in e.args if isinstance(a, Expr))
+
+
+def _readable(scope: Elaborator, inner: IndexScope) -> dict[Expr, Expr]:
+    """Letters for the dummies: the same, unless that is the name of a size or an array; then another one."""
+    taken = {*scope.sizes, *scope.symbols, *scope.shapes, *scope.indices}
+    fresh = Indices({*taken, *(k.name for k, _ in inner.order)})
+    chosen: dict[str, str] = {}
+    for k, _ in inner.order:
+        if k.name not in chosen:
+            chosen[k.name] = fresh.fresh().name if k.name in taken else k.name
+    return {k: Symbol(chosen[k.name], integer=True, nonnegative=True) for k, _ in inner.order}
+
+
+def _shown(array: Expr) -> str:
+    return str(getattr(array, "name", array))
