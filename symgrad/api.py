@@ -604,7 +604,8 @@ def _checked(derivation: Derivation) -> Derivation:
 
     Raises   CheckError if a step or the answer is wrong
     """
-    from symgrad.checking.derivation import check_answer, check_steps, weakest_of
+    from symgrad.checking.answers import check_answer
+    from symgrad.checking.derivation import check_steps, weakest_of
     from symgrad.checking.entries import check_in_indices
 
     steps = check_steps(derivation, derivation.steps)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import Expr, Symbol
 
+from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.normal_form import Prover
 from symgrad.checking.numeric import check_equation, check_gradient
 from symgrad.errors import CheckError, SymgradError
@@ -108,6 +109,11 @@ def test_what_is_true_is_proved(a: str, b: str) -> None:
     model, left = read(a)
     right = read(b)[1]
     assert Prover(model).equal(left, right) is True
+    exact = FieldTest(model).equal(left, right)
+    assert exact is not None
+    assert exact.level == "verified"
+    assert exact.error_bound is not None
+    assert exact.error_bound < 1e-9
     assert check_equation(model, (left, right)).level in ("agrees", "none")
 
 
@@ -181,6 +187,7 @@ def test_what_is_false_is_never_proved(a: str, b: str) -> None:
     model, left = read(a)
     right = read(b)[1]
     assert Prover(model).equal(left, right) is not True
+    assert FieldTest(model).equal(left, right) is None
     if "k2" not in a:
         with pytest.raises(CheckError):
             check_equation(model, (left, right))
@@ -337,7 +344,7 @@ def test_a_proof_is_never_contradicted_by_numbers(a: str, b: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(scalars(), st.sampled_from(["x", "A", "B"]))
-def test_a_derived_gradient_is_proved_or_agrees(f: str, wrt: str) -> None:
+def test_a_derived_gradient_is_proved_or_verified(f: str, wrt: str) -> None:
     from symgrad.api import derive
 
     model, e = read(f)
@@ -348,5 +355,5 @@ def test_a_derived_gradient_is_proved_or_agrees(f: str, wrt: str) -> None:
     except SymgradError as error:
         assert not isinstance(error, CheckError), error
         return
-    assert d.evidence.level in ("proved", "agrees")
+    assert d.evidence.level in ("proved", "verified")
     assert e is not None

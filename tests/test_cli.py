@@ -351,7 +351,7 @@ def test_a_batch_answers_every_line_in_order(
 def test_a_question_that_takes_too_long_is_given_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slow = json.dumps({**GOOD, "f": " + ".join(["norm(X @ w - y)**2 / n"] * 60)})
+    slow = json.dumps({**GOOD, "f": " + ".join([f"norm(X @ w - {k} * y)**2 / n" for k in range(60)])})
     answers = batch(tmp_path, capsys, [slow, json.dumps(GOOD)], "--time-limit", "0.1")
     assert [a["status"] for a in answers] in (["unsupported", "ok"], ["unsupported", "unsupported"])
     assert "time limit" in str(answers[0]["message"])

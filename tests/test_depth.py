@@ -6,7 +6,7 @@ import pytest
 
 from symgrad import derive, read_model
 from symgrad.api import Derivation
-from symgrad.checking.derivation import check_answer
+from symgrad.checking.answers import check_answer
 from symgrad.errors import CheckError, DeriveError, NameUnknownError, SymgradError, UnsupportedError
 from symgrad.expr import scale
 from symgrad.rendering.numpy import to_numpy

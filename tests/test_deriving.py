@@ -9,7 +9,8 @@ import sympy
 from sympy import Symbol
 
 from symgrad.api import Derivation, derive, gradients
-from symgrad.checking.derivation import check_answer, check_steps
+from symgrad.checking.answers import check_answer
+from symgrad.checking.derivation import check_steps
 from symgrad.checking.numeric import check_equation
 from symgrad.errors import (
     CheckError,

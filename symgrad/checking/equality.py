@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from sympy import Expr
 
+from symgrad.checking.answers import check_answer
 from symgrad.checking.budget import OutOfTime, time_limit
-from symgrad.checking.derivation import check_answer, check_steps
+from symgrad.checking.equations import Equations
 from symgrad.checking.numeric import SidesDifferError
-from symgrad.deriving.steps import Evidence, Step
+from symgrad.deriving.steps import Evidence
 from symgrad.errors import CheckError, SymgradError
 from symgrad.expr import (
     Differential,
@@ -95,13 +96,8 @@ def equal(
         return misfit
     if a == b:
         return Evidence("proved", "the same expression")
-    step = Step(1, "claim", (a, b), given=dict(given or {}))
-    question = _Equation(model)
-
-    def decide() -> Evidence:
-        return check_steps(question, (step,))[0].evidence
-
-    return _found(decide, seconds)
+    checker = Equations(model, [(a, b)])
+    return _found(lambda: checker.check((a, b), dict(given or {})), seconds)
 
 
 def compare(
@@ -132,19 +128,6 @@ def compare(
         return misfit
     question = _Derivative(model, of, wrt, left)
     return _found(lambda: check_answer(question, answer), seconds)
-
-
-@dataclass(frozen=True)
-class _Equation:
-    """The model of an equation, in the form of a question."""
-
-    model: Model
-
-    @property
-    def of(self) -> Expr:
-        raise NotImplementedError
-
-    wrt = left = of
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ from symgrad.expr import (
     substitute,
 )
 
-__all__ = ["Prover"]
+__all__ = ["PROOF", "Prover", "fits", "jacobian_shape"]
+
+PROOF = "equal normal forms"
 
 _Both = Callable[[IndexForms], tuple[Terms, Terms]]
 
@@ -55,13 +57,13 @@ class Prover:
         """Whether two expressions are equal; `given` equations are put in, left side by right side."""
         if given:
             a, b = substitute(a, given), substitute(b, given)
-        if not _fits(a, shape_of(b)):
+        if not fits(a, shape_of(b)):
             return None
         return self._decided(lambda forms: (self._terms(forms, a), self._terms(forms, b)))
 
     def gradient_equals(self, f: Expr, x: Expr, answer: Expr) -> bool | None:
         """Whether the answer, in the shape of x, is the gradient of the scalar f; x is kept apart if it is defined."""
-        if self.model.has_loops or not _fits(answer, shape_of(x)):
+        if self.model.has_loops or not fits(answer, shape_of(x)):
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
@@ -72,8 +74,7 @@ class Prover:
 
     def jacobian_equals(self, f: Expr, x: Expr, answer: Expr) -> bool | None:
         """Whether the answer is J[i, j] = d f_i / d x_j; by a scalar it has the shape of f."""
-        wanted = shape_of(f) if not is_matrix(x) else tuple(sympy.Mul(*shape_of(e)) for e in (f, x))
-        if self.model.has_loops or not _fits(answer, wanted):
+        if self.model.has_loops or not fits(answer, jacobian_shape(f, x)):
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
@@ -97,13 +98,13 @@ class Prover:
             first = forms.reduced(forms.derivative(forms.reduced(forms.scalar(f)), x, 0, None))
             return forms.derivative(first, x, 1, None), self._terms(forms, answer)
 
-        if not is_matrix(x) or x.shape[1] != 1 or not _fits(answer, (x.shape[0], x.shape[0])):
+        if not is_matrix(x) or x.shape[1] != 1 or not fits(answer, (x.shape[0], x.shape[0])):
             return None
         return self._decided(both, keep=x)
 
     def differential_equals(self, f: Expr, x: Expr, dx: Expr, answer: Expr) -> bool | None:
         """Whether the answer is the differential of f for the increment dx of x."""
-        if self.model.has_loops or not _fits(answer, shape_of(f)):
+        if self.model.has_loops or not fits(answer, shape_of(f)):
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
@@ -121,7 +122,7 @@ class Prover:
 
         df/dv is the sum over the definitions c = g(.. v ..) of df/dc contracted with dg/dv.
         """
-        users = self._users(v) if _fits(answer, shape_of(v)) else None
+        users = self._users(v) if fits(answer, shape_of(v)) else None
         if users is None or (not users and v not in leaves(f)):
             return None
 
@@ -191,10 +192,15 @@ class Prover:
             return None
 
 
-def _fits(e: Expr, shape: tuple[Expr, ...]) -> bool:
+def fits(e: Expr, shape: tuple[Expr, ...]) -> bool:
     """Whether an expression has a shape; two zeros of different shapes would have the same form."""
     own = shape_of(e)
     return len(own) == len(shape) and all(same_size(a, b) for a, b in zip(own, shape, strict=True))
+
+
+def jacobian_shape(f: Expr, x: Expr) -> tuple[Expr, ...]:
+    """The shape of J[i, j] = d vec(f)_i / d vec(x)_j; by a scalar it is that of f."""
+    return shape_of(f) if not is_matrix(x) else tuple(sympy.Mul(*shape_of(e)) for e in (f, x))
 
 
 def _free(e: Expr, start: int = 0) -> tuple[Index, Index]:

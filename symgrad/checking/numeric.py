@@ -52,8 +52,10 @@ __all__ = [
     "check_differential",
     "check_equation",
     "check_gradient",
+    "check_jacobian",
     "check_points",
     "check_structured",
+    "is_index",
 ]
 
 Array = NDArray[np.float64]
@@ -266,7 +268,7 @@ class Points:
     def __init__(self, model: Model, expressions: Sequence[Expr], seed: int = 0) -> None:
         self.model, self.expressions, self.seed = model, tuple(expressions), seed
         self.symbols, self._numbers = _sizes(model, expressions)
-        free = {s for e in expressions for s in e.free_symbols if _is_index(s)}
+        free = {s for e in expressions for s in e.free_symbols if is_index(s)}
         self._indices = sorted(free - self.symbols, key=str)
         self._made: dict[int, list[Point]] = {}
         self._plan: dict[int, tuple[dict[Symbol, int], list[Definition], list[Expr], Evaluator]] = {}
@@ -321,7 +323,7 @@ def _shapes_in(e: Expr) -> set[Expr]:
     return {s for node in walk(e) if isinstance(node, Expr) for s in shape_of(node)}
 
 
-def _is_index(s: Expr) -> bool:
+def is_index(s: Expr) -> bool:
     """Whether a symbol is an index, which may be zero, and not a size."""
     return bool(isinstance(s, Symbol) and s.is_integer and s.is_nonnegative and not s.is_positive)
 
@@ -397,7 +399,40 @@ def check_gradient(
     return check_points(Points(model, expressions, seed), expressions, compare, count, sets)
 
 
-def check_differential(model: Model, f: Expr, x: Expr, dx: Expr, answer: Expr, *, seed: int = 0) -> Evidence:
+def check_jacobian(
+    model: Model, f: Expr, x: Expr, answer: Expr, *, count: int = 3, sets: int = 2, seed: int = 0
+) -> Evidence:
+    """Whether `answer` is J[i, j] = d f_i / d x_j, along random directions of x; by a scalar it has the shape of f.
+
+    For f an unevaluated gradient by x it is the Hessian.
+
+    Raises   CheckError with the point where they differ
+    """
+
+    def compare(point: Point, concrete_expressions: tuple[Expr, ...]) -> Iterable[tuple[Number, Number]]:
+        value, target, variable = concrete_expressions
+        rng = np.random.default_rng((seed, 79))
+        table, start = np.asarray(point.at(value)), np.asarray(point.at(variable))
+        pairs: list[tuple[Number, Number]] = []
+        for _ in range(2):
+            direction = rng.standard_normal(start.shape)
+            slope = np.asarray(point.slope(target, variable, direction))
+            if not is_matrix(variable):
+                pairs.append((table * direction, slope))
+                continue
+            stacked = slope.reshape((-1, 1), order="F")
+            if table.ndim < 2 or table.shape != (stacked.size, direction.size):
+                return [(table, np.zeros((stacked.size, direction.size)))]
+            pairs.append((table @ direction.reshape((-1, 1), order="F"), stacked))
+        return pairs
+
+    expressions = (answer, f, x)
+    return check_points(Points(model, expressions, seed), expressions, compare, count, sets)
+
+
+def check_differential(
+    model: Model, f: Expr, x: Expr, dx: Expr, answer: Expr, *, count: int = 3, sets: int = 2, seed: int = 0
+) -> Evidence:
     """Whether `answer` is the differential of f: the slope of f along every increment dx of x.
 
     Raises   CheckError with the point where they differ
@@ -408,11 +443,19 @@ def check_differential(model: Model, f: Expr, x: Expr, dx: Expr, answer: Expr, *
         return [(point.at(value), point.slope(target, variable, point.at(increment)))]
 
     expressions = (answer, f, x, dx)
-    return check_points(Points(model, expressions, seed), expressions, compare, 3)
+    return check_points(Points(model, expressions, seed), expressions, compare, count, sets)
 
 
 def check_structured(
-    model: Model, f: Expr, x: Expr, answer: Expr, structure: str, *, seed: int = 0
+    model: Model,
+    f: Expr,
+    x: Expr,
+    answer: Expr,
+    structure: str,
+    *,
+    count: int = 3,
+    sets: int = 2,
+    seed: int = 0,
 ) -> Evidence:
     """Whether `answer` is the gradient of f by a matrix with tied entries, along directions that keep the ties.
 
@@ -438,7 +481,7 @@ def check_structured(
         return [*pairs, (value, tied)]
 
     expressions = (answer, f, x)
-    return check_points(Points(model, expressions, seed), expressions, compare, 3)
+    return check_points(Points(model, expressions, seed), expressions, compare, count, sets)
 
 
 Compare = Callable[[Point, tuple[Expr, ...]], Iterable[tuple[Number, Number]]]

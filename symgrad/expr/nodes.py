@@ -479,3 +479,6 @@ class Differential(_Node):
         obj = Basic.__new__(cls, f)
         obj._shape = f.shape
         return obj
+
+    def _sympystr(self, printer: Any) -> str:  # SymPy has another class of this name
+        return f"Differential({printer._print(self.args[0])})"

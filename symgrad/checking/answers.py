@@ -1,0 +1,166 @@
+"""The answer to a question about a derivative: proved by a second derivation, or tested exactly, or compared in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sympy import Expr
+
+from symgrad.checking.finite_field import FieldTest
+from symgrad.checking.layers import apart, instances
+from symgrad.checking.normal_form import PROOF, Prover
+from symgrad.checking.numeric import (
+    check_differential,
+    check_equation,
+    check_gradient,
+    check_jacobian,
+    check_structured,
+)
+from symgrad.deriving.depth import INSTANCES
+from symgrad.deriving.steps import Evidence
+from symgrad.expr import (
+    Differential,
+    Gradient,
+    Jacobian,
+    Loop,
+    Model,
+    ScalarDifferential,
+    ScalarGradient,
+    differential,
+    gradient,
+    written_out,
+)
+
+__all__ = ["Question", "check_answer"]
+
+
+class Question(Protocol):
+    """What is checked: the answer to a question about a model."""
+
+    @property
+    def model(self) -> Model:
+        """Where the names are defined."""
+        ...
+
+    @property
+    def of(self) -> Expr:
+        """The function."""
+        ...
+
+    @property
+    def wrt(self) -> Expr:
+        """The variable."""
+        ...
+
+    @property
+    def left(self) -> Expr:
+        """The unevaluated derivative."""
+        ...
+
+
+def check_answer(question: Question, answer: Expr, structure: str | None = None) -> Evidence:
+    """The evidence for an answer as a whole.
+
+    It is proved by a second derivation in index form, or tested exactly in a finite field with a derivative that
+    needs no rules; in any case it is compared with differences of the function.
+
+    Raises   CheckError if it is wrong
+    """
+    if structure is None and question.model.has_loops:
+        return _check_instances(question, answer)
+    if structure is None and _proved(Prover(question.model), question, answer):
+        return Evidence("proved", PROOF, _compared(question, answer, None, count=1, sets=1).sizes)
+    exact = _tested(FieldTest(question.model), question, answer, structure)
+    if exact is not None:
+        _compared(question, answer, structure, count=1, sets=1)
+        return exact
+    return _compared(question, answer, structure)
+
+
+def _is_hessian(left: Expr) -> bool:
+    return isinstance(left, Jacobian) and isinstance(left.args[0], Gradient | ScalarGradient)
+
+
+def _compared(
+    question: Question, answer: Expr, structure: str | None, *, count: int = 3, sets: int = 2
+) -> Evidence:
+    """The answer against differences of the function."""
+    model, left, f, x = question.model, question.left, question.of, question.wrt
+    if structure is not None:
+        return check_structured(model, f, x, answer, structure, count=count, sets=sets)
+    if isinstance(left, Gradient | ScalarGradient):
+        return check_gradient(model, f, x, answer, count=count, sets=sets)
+    if isinstance(left, Differential | ScalarDifferential):
+        return check_differential(model, f, x, differential(x), answer, count=count, sets=sets)
+    if isinstance(left, Jacobian):
+        return check_jacobian(model, left.args[0], x, answer, count=count, sets=sets)
+    return check_equation(model, (left, answer), count=count)
+
+
+def _tested(test: FieldTest, question: Question, answer: Expr, structure: str | None) -> Evidence | None:
+    """The answer against derivatives in a finite field."""
+    left, f, x = question.left, question.of, question.wrt
+    if isinstance(left, Differential | ScalarDifferential):
+        return test.differential_equals(f, x, differential(x), answer)
+    if _is_hessian(left):
+        return test.hessian_equals(f, x, answer)
+    if isinstance(left, Jacobian):
+        return test.jacobian_equals(f, x, answer)
+    return test.gradient_equals(f, x, answer, structure)
+
+
+def _proved(prover: Prover, question: Question, answer: Expr) -> bool:
+    """The answer against a derivative in index form."""
+    left, f, x = question.left, question.of, question.wrt
+    if isinstance(left, Differential | ScalarDifferential):
+        return prover.differential_equals(f, x, differential(x), answer) is True
+    if _is_hessian(left):
+        return prover.hessian_equals(f, x, answer) is True
+    if isinstance(left, Jacobian):
+        return prover.jacobian_equals(f, x, answer) is True
+    return prover.gradient_equals(f, x, answer) is True
+
+
+@dataclass(frozen=True)
+class _Instance:
+    """A question about a model whose loop has a number of layers."""
+
+    model: Model
+    of: Expr
+    wrt: Expr
+
+    @property
+    def left(self) -> Expr:
+        return gradient(self.of, self.wrt)
+
+
+def _check_instances(question: Question, answer: Expr) -> Evidence:
+    """The closed form against plain differentiation of the network written out, for lengths 1 to 8.
+
+    All of them are compared in numbers; the level is `proved` if each of them is proved by normal forms.
+    The induction itself is checked with the steps.
+    """
+    proved = True
+    sizes: list[Mapping[str, int]] = []
+    tested, worst = 0, 0.0
+    indices = {item.index for item in question.model.items if isinstance(item, Loop)}
+    of = question.of
+    for index in indices:
+        answer, of = apart(answer, index), apart(of, index)
+    for at in instances(question.model, question.wrt):
+        lengths = {s: int(n) for s, n in at.items()}
+        model = question.model.unrolled({s: n for s, n in lengths.items() if s not in indices})
+        one = _Instance(model, written_out(of.xreplace(at)), question.wrt.xreplace(at))
+        value = written_out(answer.xreplace(at))
+        numbers = check_gradient(model, one.of, one.wrt, value, count=1, sets=1)
+        if numbers.level == "none":
+            return numbers
+        tested += numbers.points
+        worst = max(worst, numbers.max_error or 0.0)
+        sizes.append({str(s): n for s, n in lengths.items()})
+        proved = proved and _proved(Prover(model), one, value)
+    if proved:
+        return Evidence("proved", f"{PROOF}, lengths 1 to {INSTANCES}", tuple(sizes))
+    return Evidence("agrees", f"lengths 1 to {INSTANCES}", tuple(sizes), tested, worst)

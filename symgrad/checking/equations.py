@@ -1,0 +1,113 @@
+"""The equations of a derivation: proved by normal forms, else tested exactly, else compared in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+from sympy import Expr, Integer, Symbol
+
+from symgrad.checking.finite_field import FieldTest
+from symgrad.checking.layers import a_middle_layer, apart
+from symgrad.checking.normal_form import PROOF, Prover
+from symgrad.checking.numeric import Points, check_equation
+from symgrad.deriving.steps import Evidence
+from symgrad.expr import (
+    Differential,
+    Gradient,
+    Loop,
+    Model,
+    PartialDerivative,
+    ScalarDifferential,
+    ScalarGradient,
+    differential,
+    is_leaf,
+    is_matrix,
+    matrix,
+    scalar,
+    substitute,
+    walk,
+    written_out,
+)
+
+__all__ = ["Equations"]
+
+
+class Equations:
+    """Checks equations over one model, at points that they share.
+
+    `wrt` is the variable whose increment the differentials in them are taken for.
+    """
+
+    def __init__(self, model: Model, equations: Iterable[tuple[Expr, ...]], wrt: Expr | None = None) -> None:
+        self.model, self.wrt = model, wrt
+        self.prover = Prover(model)
+        self._at: dict[Symbol, Integer] = {}
+        self._indices = {item.index for item in model.items if isinstance(item, Loop)}
+        self._expressions = [e for equation in equations for e in equation if not _is_differential(e)]
+        if self._indices:
+            self._at = a_middle_layer(model, self._expressions)
+            model = model.unrolled({s: int(n) for s, n in self._at.items() if s not in self._indices})
+        self._numeric_model = model
+        self._points: Points | None = None
+        self._field = FieldTest(self.model, increment=None if wrt is None else (wrt, differential(wrt)))
+
+    def check(self, equation: tuple[Expr, ...], given: Mapping[Expr, Expr]) -> Evidence:
+        """The evidence for a chain of equal expressions.
+
+        In a loop of symbolic length, an equation at a general layer that is not proved is compared at a middle layer
+        of a short loop.
+
+        Raises   CheckError if two of them differ
+        """
+        open_links = [(a, b) for a, b in pairwise(equation) if not self._proved(a, b, given)]
+        if not open_links:
+            return Evidence("proved", PROOF)
+        tested = [self._field.equal(a, b) for a, b in open_links]
+        exact = [e for e in tested if e is not None]
+        if len(exact) == len(open_links):
+            return max(exact, key=lambda e: e.error_bound or 0.0)
+        sides = [self._concrete(e) for e in equation if not _is_differential(e)]
+        if len(sides) < 2:
+            return Evidence("none", "a differential")
+        if self._points is None:
+            self._points = Points(self._numeric_model, [self._concrete(e) for e in self._expressions])
+        return check_equation(self._numeric_model, sides, points=self._points)
+
+    def _concrete(self, e: Expr) -> Expr:
+        for index in self._indices:
+            e = apart(e, index)
+        return written_out(e.xreplace(self._at)) if self._indices else e
+
+    def _proved(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
+        if a == b:
+            return True
+        if isinstance(a, PartialDerivative) and a.fixed:
+            return False
+        if isinstance(a, Differential | ScalarDifferential) and self.wrt is not None:
+            increment = differential(self.wrt)
+            return self.prover.differential_equals(a.args[0], self.wrt, increment, b) is True
+        if isinstance(a, Gradient | ScalarGradient) and a not in given:
+            f, v = a.args
+            if not is_leaf(v):
+                f, v, b = _named(f, v, b)
+                if any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
+                    return False
+                return self.prover.gradient_equals(f, v, b) is True
+            if self.prover.local_gradient_equals(f, v, b) is True:
+                return True
+            if not any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
+                return self.prover.gradient_equals(f, v, b) is True
+            return False
+        return self.prover.equal(a, b, given=dict(given)) is True
+
+
+def _is_differential(e: Expr) -> bool:
+    return any(isinstance(n, Differential | ScalarDifferential) for n in walk(e))
+
+
+def _named(f: Expr, part: Expr, value: Expr) -> tuple[Expr, Expr, Expr]:
+    """The function, the part and the value with a fresh symbol for the part."""
+    name = "part_"
+    symbol = matrix(name, *part.shape) if is_matrix(part) else scalar(name)
+    return substitute(f, {part: symbol}), symbol, substitute(value, {part: symbol})
