@@ -142,8 +142,10 @@ def verify(
     return verdict_on(claim, context, seconds=seconds)
 
 
-def verdict_on(text: str, context: Context, *, seconds: float = 10.0) -> Verdict:
+def verdict_on(text: str, context: Context, *, seconds: float = 10.0, shapes_said: bool = True) -> Verdict:
     """The verdict on a claim in a context; the time is a budget for reading, judging and diagnosing together.
+
+    `shapes_said` is false where nobody said what is a matrix: a formula that holds for scalars is then called so.
 
     Raises   SymgradError if the claim cannot be read or nothing can be worked out
     """
@@ -154,16 +156,16 @@ def verdict_on(text: str, context: Context, *, seconds: float = 10.0) -> Verdict
     except OutOfTime as out:
         note = Note("budget.time", {"budget": str(out)})
         return Verdict(Claim(Model(()), (), read_as=text), text, "undecided", Evidence("none"), notes=(note,))
-    return _found(claim, text, seconds, start)
+    return _found(claim, text, seconds, start, shapes_said)
 
 
-def _found(claim: Claim, text: str, seconds: float, start: float) -> Verdict:
+def _found(claim: Claim, text: str, seconds: float, start: float, shapes_said: bool) -> Verdict:
     judgement = judge(claim, seconds=seconds)
     slip = None
     expected = None
     if judgement.word == "refuted":
         left = seconds - (time.perf_counter() - start)
-        slip = diagnose(judgement, max(min(left, seconds / 3), 0.2))
+        slip = diagnose(judgement, max(min(left, seconds / 3), 0.2), shapes_said=shapes_said)
         expected = _expected(judgement, max(min(left, seconds / 3), 0.2))
     return Verdict(
         judgement.claim,

@@ -26,6 +26,7 @@ from symgrad.expr import (
     Jacobian,
     Model,
     ScalarGradient,
+    any_shapes,
     differential,
     gradient,
     is_matrix,
@@ -82,7 +83,10 @@ def resolved(claim: Claim) -> Claim:
         before = replace(model, items=tuple(items))
         items.append(Definition(d.symbol, _worked_out(d.value, before), d.line))
     model = replace(model, items=tuple(items))
-    return replace(claim, model=model, links=tuple(_worked_out(e, model) for e in claim.links))
+    if claim.misfit is None:
+        return replace(claim, model=model, links=tuple(_worked_out(e, model) for e in claim.links))
+    with any_shapes():
+        return replace(claim, model=model, links=tuple(_worked_out(e, model) for e in claim.links))
 
 
 def _worked_out(e: Expr, model: Model) -> Expr:

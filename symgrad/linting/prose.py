@@ -1,0 +1,158 @@
+r"""What the text around the formulas says: shapes, assumptions, how samples stand.
+
+`W \in \mathbb{R}^{m \times n}` and its forms in English and Chinese prose; one-hot labels, distributions, symmetric and
+positive definite matrices, positive numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from symgrad.errors import SymgradError
+from symgrad.expr import Model
+from symgrad.reading.claim import Context
+from symgrad.reading.latex_context import Setting
+from symgrad.reading.latex_define import name_of
+from symgrad.reading.latex_tree import parse_statements
+
+__all__ = ["GENERIC", "Said", "said_by_formula", "said_by_sentence", "symbols_in"]
+
+GENERIC = {"l": 2}
+"""A general layer is read as the second one, so that the layers before and after it have names too."""
+
+_SPACE = re.compile(
+    r"^(?P<names>.+?)\s*\\in\s*(?P<set>\\mathbb\s*\{?\s*R\s*\}?|\\R\b|\\mathbf\s*\{?\s*R\s*\}?"
+    r"|\\\{\s*0\s*,\s*1\s*\\\}|\\lbrace\s*0\s*,\s*1\s*\\rbrace|\\\{\s*-\s*1\s*,\s*\+?1\s*\\\}"
+    r"|\[\s*0\s*,\s*1\s*\]|\(\s*0\s*,\s*1\s*\))"
+    r"\s*(?P<sign>_\s*\{?\s*(?:\+|>\s*0|\+\+)\s*\}?)?(?:\^\s*(?P<dims>\{.*\}|.))?\s*$",
+    re.DOTALL,
+)
+_POSITIVE = re.compile(r"^(?P<names>[^<>=]+?)\s*(?:>|\\gt)\s*0$")
+_OPEN_UNIT = re.compile(r"^0\s*<\s*(?P<names>[^<>=]+?)\s*<\s*1$")
+_LISTED = re.compile(
+    r"^[^=]+=\s*[\[(]\s*(?P<names>[^\[\]()=]*,[^\[\]()=]*)\s*[\])]\s*(?:\^\s*(?:\\top|T|\{.*\}))?$"
+)
+_SCRIPT = r"(?:\{[^{}]*\}|\w)"
+_SUMS_TO_ONE = re.compile(
+    rf"^\\sum(?:\s*_\s*{_SCRIPT})?(?:\s*\^\s*{_SCRIPT})?\s*(?P<name>.+?)\s*_\s*\{{?\w\}}?\s*=\s*1$"
+)
+
+WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("onehot", re.compile(r"one[- ]?hot|独热", re.IGNORECASE)),
+    ("positive_definite", re.compile(r"positive[- ]definite|正定", re.IGNORECASE)),
+    ("symmetric", re.compile(r"\bsymmetric\b|对称(?!性)", re.IGNORECASE)),
+    ("orthogonal", re.compile(r"\borthogonal\b|正交", re.IGNORECASE)),
+    ("invertible", re.compile(r"\binvertible\b|\bnonsingular\b|可逆", re.IGNORECASE)),
+    (
+        "prob",
+        re.compile(r"sums? to (?:one|1)|probability (?:vector|distribution)|概率(?:分布|向量)|和为\s*1"),
+    ),
+    ("unit_norm", re.compile(r"unit (?:norm|vector|length)|单位向量", re.IGNORECASE)),
+)
+_COLUMNS = re.compile(r"(?:every|each|per) column|column[- ]?wise|columns? of|每一?列|按列", re.IGNORECASE)
+_ROWS = re.compile(r"(?:every|each|per) row|row[- ]?wise|rows? of|每一?行|按行", re.IGNORECASE)
+_NOT = re.compile(r"\b(?:not|non|no|need not be|isn't)[\s-]*$|[不非未]$", re.IGNORECASE)
+_NEAR = 40
+
+
+@dataclass
+class Said:
+    """Shapes, assumptions and, for a softmax, the axis."""
+
+    shapes: dict[str, list[str]] = field(default_factory=dict)
+    assume: dict[str, set[str]] = field(default_factory=dict)
+    softmax: str | None = None
+
+
+def said_by_formula(body: str) -> Said:
+    r"""What a formula declares.
+
+    >>> said_by_formula(r"W_1 \in \mathbb{R}^{h \times d}").shapes
+    {'W1': ['h', 'd']}
+    """
+    said = Said()
+    text = body.strip().rstrip(".,;").strip()
+    if match := _SPACE.match(text):
+        sizes = _dims(match["dims"])
+        for name in symbols_in(match["names"]) if sizes is not None else ():
+            said.shapes[name] = sizes or []
+            kind = match["set"]
+            if "0" in kind or "1" in kind:
+                word = "in01" if kind[0] in "([" else "pm1" if "-" in kind else "binary"
+                said.assume.setdefault(name, set()).add(word)
+            if match["sign"]:
+                said.assume.setdefault(name, set()).add("positive")
+        return said
+    for pattern, word in ((_POSITIVE, "positive"), (_OPEN_UNIT, "in01")):
+        if match := pattern.match(text):
+            for name in symbols_in(match["names"]):
+                said.assume.setdefault(name, set()).add(word)
+    if match := _LISTED.match(text):
+        for name in symbols_in(match["names"]):
+            said.shapes.setdefault(name, [])
+    if match := _SUMS_TO_ONE.match(text):
+        for name in symbols_in(match["name"]):
+            said.assume.setdefault(name, set()).add("prob")
+    return said
+
+
+def said_by_sentence(sentence: str, places: list[tuple[int, int, str]]) -> Said:
+    """What a sentence says of the symbols in it; `places` are its formulas with their offsets.
+
+    A word belongs to the symbol nearest to it, if that is near enough; a word that is negated says nothing.
+
+    >>> said_by_sentence("The label $y$ is one-hot.", [(10, 13, "y")]).assume
+    {'y': {'onehot'}}
+    """
+    said = Said()
+    for word, pattern in WORDS:
+        for match in pattern.finditer(sentence):
+            if _NOT.search(sentence[: match.start()]) or any(a <= match.start() < b for a, b, _ in places):
+                continue
+            near = [
+                (match.start() - b if b <= match.start() else a - match.end() + 1, body)
+                for a, b, body in places
+            ]
+            distance, body = min(near, default=(_NEAR, ""))
+            for name in _subject(body) if distance < _NEAR else ():
+                said.assume.setdefault(name, set()).add(word)
+    if re.search("softmax", sentence, re.IGNORECASE):
+        if _COLUMNS.search(sentence):
+            said.softmax = "column-wise"
+        elif _ROWS.search(sentence):
+            said.softmax = "row-wise"
+    return said
+
+
+def _subject(body: str) -> tuple[str, ...]:
+    """The symbol that a formula of a sentence is about, if it is one or declares one."""
+    match = _SPACE.match(body.strip())
+    return symbols_in(match["names"] if match else body)
+
+
+def symbols_in(text: str) -> tuple[str, ...]:
+    """The names of a list of symbols; none if it is anything else."""
+    setting = Setting(Context(), Model(()), layers=dict(GENERIC))
+    try:
+        found = [name_of(s, setting) for s in parse_statements(text)]
+    except SymgradError:
+        return ()
+    return tuple(n for n in found if n is not None) if all(n is not None for n in found) else ()
+
+
+def _dims(dims: str | None) -> list[str] | None:
+    r"""The sizes of m \times n; None where they cannot be read."""
+    if dims is None:
+        return []
+    inside = dims[1:-1] if dims.startswith("{") else dims
+    sizes: list[str] = []
+    for part in re.split(r"\\times|×", inside):
+        if part.strip().isdigit():
+            sizes.append(part.strip())
+            continue
+        named = symbols_in(part)
+        if len(named) != 1 or not named[0].isidentifier():
+            return None
+        sizes.append(named[0])
+    return sizes if len(sizes) <= 2 else None
