@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from symgrad.cli_verify import verify
+from symgrad.cli_verify import lint, verify
 from symgrad.errors import OutputError, SymgradError, UnsupportedError
 
 __all__ = ["main"]
@@ -150,6 +150,7 @@ def _progress(items: Iterable[Any], count: int, what: str) -> Iterable[Any]:
 
 
 cli.add_command(verify)
+cli.add_command(lint)
 
 
 @cli.command()

@@ -12,7 +12,7 @@ import click
 
 from symgrad.errors import ReadError, SymgradError
 
-__all__ = ["verify"]
+__all__ = ["lint", "verify"]
 
 _VERIFY_FORMATS = ("text", "json", "md", "tex")
 
@@ -193,10 +193,91 @@ def _batch(options: dict[str, Any]) -> None:
 
 def write_answer(text: str, output: str | None) -> None:
     """To standard output, or whole into a file."""
-    text = text if text.endswith("\n") else text + "\n"
+    text = text if text.endswith("\n") or not text else text + "\n"
     if output is None:
         sys.stdout.write(text)
         return
     from symgrad.files import write_text
 
     write_text(Path(output), text)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--format", "form", default="text", help="text, json, github or sarif.")
+@click.option("--lang", default="en", help="Language of the words: en or zh.")
+@click.option("--fix", is_flag=True, help="Write corrected formulas back into the files.")
+@click.option("--dry-run", is_flag=True, help="With --fix: show what would change and write nothing.")
+@click.option("--time-limit", default=10.0, type=click.FloatRange(min=0.1), help="Seconds a formula.")
+@click.option("--codes", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, _, v: _codes(c, v),
+              help="List the codes of the findings.")  # fmt: skip
+@click.option("-o", "--output", help="Write to a file instead of standard output.")
+def lint(files: tuple[str, ...], **options: Any) -> None:
+    r"""Check every displayed formula of FILES: Markdown, LaTeX or notebooks.
+
+    Definitions accumulate down a document; shapes and assumptions are read from it. A comment `symgrad: ignore`
+    before a formula, or `symgrad: off` and `symgrad: on`, switches the check off.
+
+    Exit codes: 0 nothing refuted, 1 something refuted, 2 unreadable.
+    """
+    from symgrad.files import read_text, write_text
+    from symgrad.linting import lint as lint_it
+    from symgrad.linting import render
+    from symgrad.linting.report import FORMATS
+
+    if options["form"] not in FORMATS:
+        raise click.UsageError(f"there is no format {options['form']!r}; available: {', '.join(FORMATS)}")
+    if options["dry_run"] and not options["fix"]:
+        raise click.UsageError("--dry-run goes with --fix")
+    if options["fix"] and "-" in files:
+        raise click.UsageError("--fix writes into files, and standard input is none")
+    reports = []
+    texts = {}
+    for name in files:
+        texts[name] = read_text(name)
+        reports.append(lint_it(name, texts[name], seconds=options["time_limit"]))
+    if options["fix"]:
+        from symgrad.linting.fixing import corrected, difference
+
+        for report in reports:
+            text, count = corrected(report)
+            if not count:
+                continue
+            if options["dry_run"]:
+                sys.stdout.write(difference(report.file, texts[report.file], text))
+                continue
+            write_text(Path(report.file), text)
+            click.echo(f"{report.file}: {count} formulas corrected", err=True)
+            texts[report.file] = text
+        if options["dry_run"]:
+            sys.exit(1 if any(r.refuted for r in reports) else 0)
+        reports = [lint_it(name, texts[name], seconds=options["time_limit"]) for name in files]
+    write_answer(render(reports, options["form"], options["lang"]), options["output"])
+    for report in reports:
+        if report.readings:
+            click.echo(f"{report.file}: shapes that nobody declared were read as {report.readings}", err=True)
+        _summary(report)
+    if any(r.refuted for r in reports):
+        sys.exit(1)
+
+
+def _summary(report: Any) -> None:
+    """How many formulas were what."""
+    roles = [f.role for f in report.findings]
+    right = sum(1 for f in report.findings if f.verdict is not None and f.verdict.is_right)
+    skipped = roles.count("skipped")
+    click.echo(
+        f"{report.file}: {len(roles)} formulas, {roles.count('definition')} definitions, {roles.count('claim')} claims "
+        f"({right} right, {len(report.refuted)} refuted), {skipped} skipped",
+        err=True,
+    )
+
+
+def _codes(context: click.Context, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from symgrad.linting import CODES
+
+    for code, kind in CODES.items():
+        click.echo(f"{code}  {kind}")
+    context.exit()

@@ -32,6 +32,7 @@ class Verdict:
                  random points: no proof), refuted, or undecided
     claim        what was read; `claim.read_as` is it in words of the text language
     layout       in which the claim is right, where that matters
+    link         which of the claim's links is wrong, counted from zero
     slip         for a refuted claim: the kind of slip, and the claim without it (`slip.repaired`)
     expected     for a refuted claim: the right formula, as `derive` finds it; None where that is out of reach
     counterexample   small fractions at which anyone can see that it is wrong
@@ -44,6 +45,7 @@ class Verdict:
     verdict: Word
     evidence: Evidence
     layout: Layout | None = None
+    link: int | None = None
     slip: Slip | None = None
     expected: Expr | None = None
     counterexample: Counterexample | None = None
@@ -173,6 +175,7 @@ def _found(claim: Claim, text: str, seconds: float, start: float, shapes_said: b
         judgement.word,
         judgement.evidence,
         judgement.layout,
+        judgement.link,
         slip,
         expected,
         judgement.counterexample,

@@ -96,7 +96,15 @@ def test_no_text_is_run_as_code() -> None:
 def test_the_root_holds_what_a_repository_has() -> None:
     known = {
         *("pyproject.toml", "symgrad", "templates", "tests", "README.md", "output"),
-        *("CHANGELOG.md", "ARCHITECTURE.md", "LICENSE", ".gitignore", ".ci", ".git"),
+        *(
+            "CHANGELOG.md",
+            "ARCHITECTURE.md",
+            "LICENSE",
+            ".gitignore",
+            ".ci",
+            ".git",
+            ".pre-commit-hooks.yaml",
+        ),
     }
     made = {".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis", "dist", "build"}
     assert {p.name for p in ROOT.iterdir()} <= known | made

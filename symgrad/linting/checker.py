@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from symgrad.errors import NameUnknownError, SymgradError
+from symgrad.expr import leaves
 from symgrad.linting.notes import Notes
 from symgrad.linting.prose import said_by_formula, said_by_sentence, symbols_in
+from symgrad.reading.claim import Claim, Context
 from symgrad.reading.document import Cell, FoundFormula, Problem, read_document, without_quotes
 from symgrad.reading.latex_define import name_of
 from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
@@ -21,7 +23,8 @@ __all__ = ["Finding", "Part", "Report", "lint"]
 Role = Literal["definition", "claim", "skipped"]
 
 _OFF = re.compile(r"(?:<!--|%)\s*symgrad:\s*(?P<what>off|on|ignore(?:\s+(?P<codes>[A-Z0-9, ]+))?)\s*(?:-->)?")
-_HEADING = re.compile(r"^\s*(?:#{1,6}\s|\\(?:sub)*section\b|\\chapter\b)", re.MULTILINE)
+_LAYERS = re.compile(r"[\^_]\s*\{?\s*[\[(]\s*l\s*(?:[-+]\s*1\s*)?[\])]")
+_NO_FUNCTIONS = frozenset(("Var", "Cov", "E", "P", "Pr", "rank", "argmin", "argmax", "O", "std", "Std", "KL"))
 _EQUAL = ("=", ":=", "=:")
 _GRAVITY = ("refuted", "undecided", "agrees", "verified", "proved")
 
@@ -35,6 +38,7 @@ class Part:
     role: Role
     verdict: Verdict | None = None
     reason: str = ""
+    context: Context | None = field(default=None, repr=False)
 
 
 @dataclass
@@ -112,29 +116,49 @@ class _Walk:
     def __init__(self, report: Report, seconds: float) -> None:
         self.report, self.seconds = report, seconds
         self.notes = Notes()
-        self.waiting: list[tuple[Finding, Part, str]] = []
+        self.waiting: list[tuple[Finding, Part, int]] = []
+        self.in_lines: list[str] = []
 
     def cell(self, cell: Cell) -> None:
         """Go through the formulas of a text in order."""
         self.report.problems += [(p, cell.number) for p in cell.problems]
-        self.notes.layers = self.notes.layers or bool(
-            re.search(r"[\^_]\s*\{?\s*[\[(]\s*l\s*(?:[-+]\s*1\s*)?[\])]", cell.text)
-        )
+        self.notes.layers = self.notes.layers or bool(_LAYERS.search(cell.text))
         off = False
         for before, formula in _in_order(cell):
             for match in _OFF.finditer(before):
                 off = {"off": True, "on": False}.get(match["what"], off)
             ignored = off or bool(_last_ignore(before))
+            if formula.displayed:
+                self.notes.hear(said_by_sentence(before[-400:], []))
             self._hear_prose(cell, formula)
             self.notes.hear(said_by_formula(without_quotes(formula.body)))
             if formula.displayed or _has_derivative(formula.body):
                 self._formula(cell, formula, ignored)
+            elif "=" in formula.body:
+                self.in_lines.append(formula.body)
 
     def again(self) -> None:
-        """Claims whose names were not defined yet are looked at once more, with the whole document known."""
-        for finding, part, text in self.waiting:
-            self._claim(part, text, self.notes.copy(), last=True)
+        """Claims whose names were not defined yet are looked at once more.
+
+        The whole document is known then, and the definitions that stood in lines of text before the claim.
+        """
+        for finding, part, seen in self.waiting:
+            notes = self.notes.copy()
+            for text in self.in_lines[:seen]:
+                self._define_in_line(text, notes)
+            self._claim(part, part.text, notes, last=True)
             finding.role = _role(finding.parts)
+
+    def _define_in_line(self, text: str, notes: Notes) -> None:
+        try:
+            (chain,) = parse_statements(text)
+            sides = chain.parts[0::2]
+            name = _name(sides[0]) if chain.kind == "chain" and len(sides) == 2 else None
+            holds_names = any(n.kind in ("letter", "word", "accent") for n in walk_nodes(sides[-1]))
+            if name is not None and holds_names and name not in notes.model.symbols:
+                notes.define(text)
+        except (SymgradError, ValueError, RecursionError):
+            return
 
     def _hear_prose(self, cell: Cell, formula: FoundFormula) -> None:
         """The sentence around an inline formula, up to the next displayed one."""
@@ -178,7 +202,8 @@ class _Walk:
                 ignored,
             )
             self.report.findings.append(finding)
-            self.waiting += [(finding, p, p.text) for p in parts if p.reason.startswith("not defined")]
+            seen = len(self.in_lines)
+            self.waiting += [(finding, p, seen) for p in parts if p.reason.startswith("not defined")]
 
     def _parts(self, row: str) -> list[Part]:
         try:
@@ -219,6 +244,9 @@ class _Walk:
         if name is None:
             self._identity(part, text)
             return part
+        if name in _NO_FUNCTIONS:
+            part.reason = f"nothing is derived here: {name} is not a function that is known"
+            return part
         if self.notes.knows(name):
             self.notes.forget(name)
         try:
@@ -244,27 +272,46 @@ class _Walk:
         part.role, part.verdict = "claim", verdict
 
     def _claim(self, part: Part, text: str, notes: Notes, last: bool = False) -> None:
-        """Check a claim; a loss that nobody defines is any function of what the claim differentiates it by."""
+        """Check a claim; a loss that nobody defined is any function of what the claim differentiates it by."""
+        verdict: Verdict | None = None
+        missing: str | None = None
         try:
-            verdict = verdict_on(
-                text,
-                notes.context(),
-                seconds=self.seconds,
-                shapes_said=not notes.guessed or _all_declared(notes),
-            )
+            context = notes.context()
+            verdict = verdict_on(text, context, seconds=self.seconds, shapes_said=_all_declared(notes))
+            if verdict.claim.of is not None and not _depends(verdict.claim):
+                missing = str(verdict.claim.of)
         except NameUnknownError as error:
-            missing = symbols_in(error.message.partition(" is not ")[0])
-            if last and missing and notes.stand_in(missing[0], _differentiated_by(text, missing[0])):
-                self._claim(part, text, notes)
-                return
-            part.role = "skipped"
-            part.reason = f"not defined: {error.message.partition(' is not ')[0]}"
-            return
+            missing = error.message.partition(" is not ")[0]
         except (SymgradError, RecursionError) as error:
-            part.role = "skipped"
             part.reason = f"not checkable: {getattr(error, 'message', 'nested too deeply')}"
             return
-        part.role, part.verdict, part.reason = "claim", verdict, ""
+        if missing is None:
+            part.role, part.verdict, part.reason, part.context = "claim", verdict, "", context
+            return
+        named = symbols_in(missing)
+        if last and len(named) == 1:
+            notes.forget(named[0])
+            if notes.stand_in(named[0], _differentiated_by(text, named[0])):
+                self._claim(part, text, notes)
+                return
+        part.role, part.verdict = "skipped", None
+        part.reason = f"not defined: {missing}"
+
+
+def _depends(claim: Claim) -> bool:
+    """Whether what is differentiated depends on the variable at all, by the definitions."""
+    assert claim.of is not None  # noqa: S101 - asked before
+    values = {d.symbol: d.value for d in claim.model.definitions()}
+    stack, seen = [claim.of], set()
+    while stack:
+        for leaf in leaves(stack.pop()):
+            if leaf == claim.wrt:
+                return True
+            if leaf not in seen:
+                seen.add(leaf)
+                if leaf in values:
+                    stack.append(values[leaf])
+    return claim.of == claim.wrt
 
 
 def _all_declared(notes: Notes) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 from symgrad.checking.diagnose import KINDS_OF_SLIP
 from symgrad.linting.checker import Finding, Report
 from symgrad.rendering.latex import to_latex
-from symgrad.rendering.phrases import load
 from symgrad.rendering.verdict import message, spelt
 
 __all__ = ["CODES", "FORMATS", "code_of", "render", "to_json"]
@@ -64,8 +63,6 @@ def _messages(report: Report, lang: str) -> list[tuple[int, int, str, str]]:
         if code is None:
             continue
         found.append((finding.line, finding.column, code, _cell(finding.cell) + described(finding, lang)))
-    words = load(lang)
-    del words
     found += [(p.line, p.column, "SG901", _cell(number) + p.what) for p, number in report.problems]
     return sorted(found)
 
@@ -145,8 +142,8 @@ def _sarif(reports: list[Report], lang: str) -> dict[str, Any]:
     from symgrad import __version__
 
     rules = [
-        {"id": code, "name": CODES[code].title().replace(" ", ""), "shortDescription": {"text": CODES[code]}}
-        for code in used
+        {"id": c, "name": CODES[c].title().replace(" ", ""), "shortDescription": {"text": CODES[c]}}
+        for c in used
     ]
     tool = {"driver": {"name": "symgrad", "version": __version__, "rules": rules}}
     return {

@@ -235,7 +235,8 @@ class _Scanner:
             self._problem("$ is not closed", m.start())
             return m.end()
         body = self.text[m.end() : end]
-        if not body.strip() or _MONEY.fullmatch(body) or _HAN.search(_TEXT.sub("", body)):
+        two_prices = self.text[end + 1 : end + 2].isdigit() and body[:1].isdigit()
+        if two_prices or not body.strip() or _MONEY.fullmatch(body) or _HAN.search(_TEXT.sub("", body)):
             return m.end()
         self._add(m.end(), end, False)
         return end + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import sympy
@@ -126,7 +127,7 @@ class Elaborator:
 
     def _size_tree(self, text: str, name: str) -> Any:
         try:
-            return parse_expression(text)
+            return _parsed_size(text)
         except ReadError as error:
             raise ReadError(
                 f"the size {text!r} of {name} cannot be read", hint="a size is n, 3, 2*n or p+k-1"
@@ -824,6 +825,12 @@ class Missing(Exception):  # noqa: N818 - not an error: a shape is looked for
 
 def _index_symbol(name: str) -> Symbol:
     return Symbol(name, integer=True, positive=True)
+
+
+@lru_cache(maxsize=1024)
+def _parsed_size(text: str) -> Any:
+    """The tree of a size; the same few sizes are read again and again."""
+    return parse_expression(text)
 
 
 def names_in(tree: Any) -> set[str]:

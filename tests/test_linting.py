@@ -1,0 +1,290 @@
+r"""Documents are scanned with exact places, and checked formula by formula."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from symgrad.checking.diagnose import KINDS_OF_SLIP
+from symgrad.cli import run
+from symgrad.errors import ReadError
+from symgrad.linting import CODES, lint, render
+from symgrad.linting.fixing import corrected, difference
+from symgrad.linting.prose import said_by_formula, said_by_sentence
+from symgrad.reading.document import read_document, scan
+
+LECTURE = r"""# Least squares
+
+Let $X \in \mathbb{R}^{n \times d}$, $w \in \mathbb{R}^d$ and $y \in \mathbb{R}^n$.
+
+$$ r = X w - y, \qquad L = \frac{1}{n} \|r\|^2 $$
+
+The gradient is
+
+$$
+\frac{\partial L}{\partial w} = \frac{2}{n} X r
+$$
+
+and, once more, $\nabla_w L = \frac{2}{n} X^\top r$.
+
+$$ w \leftarrow w - \eta \nabla_w L $$
+"""
+
+NETWORK = r"""
+\section{A network}
+The input is $x \in \mathbb{R}^d$, with $W_1 \in \mathbb{R}^{h \times d}$, $W_2 \in \mathbb{R}^{k \times h}$. % $not$ math
+The label $y \in \{0,1\}^k$ is one-hot.
+\begin{align}
+  z_1 &= W_1 x \label{eq:z} \\
+  a_1 &= \tanh(z_1) \\
+  z_2 &= W_2 a_1, \qquad \hat y = \mathrm{softmax}(z_2)
+\end{align}
+\[ L = -\sum_k y_k \log \hat y_k \]
+\begin{align*}
+  \delta_2 &:= \frac{\partial L}{\partial z_2} = \hat y - y \\
+  \frac{\partial L}{\partial W_2} &= \delta_2 a_1^\top \\
+  \frac{\partial L}{\partial z_1} &= W_2^\top \delta_2
+\end{align*}
+\begin{verbatim}
+$$ \frac{\partial L}{\partial W_2} = 0 $$
+\end{verbatim}
+"""
+
+CHINESE = r"""
+设 $A \in \mathbb{R}^{n \times n}$ 是对称矩阵，$x \in \mathbb{R}^n$。
+
+$$
+f = x^\top A x
+$$
+
+于是
+$$
+\frac{\partial f}{\partial x} = 2 A x
+$$
+"""
+
+
+def verdicts(text: str, name: str = "notes.md") -> list[tuple[int, str, str | None, str | None]]:
+    report = lint(name, text)
+    return [
+        (f.line, f.role, f.verdict and f.verdict.verdict, f.verdict and f.verdict.kind)
+        for f in report.findings
+    ]
+
+
+# --- the scanner --------------------------------------------------------------------------------------------
+
+SCANNED: tuple[tuple[str, str, list[str]], ...] = (
+    ("two in a line", "a $x$ b $y$ c", ["x", "y"]),
+    ("money", "it costs $5 and $10 today", []),
+    ("Chinese in dollars is no formula", "价格 $5 元，共 $10 元", []),
+    ("text with a dollar", r"$\text{if $a$} = b$", [r"\text{if $a$} = b"]),
+    ("brackets", r"\( a \) and \[ b \]", ["a", "b"]),
+    ("dollars inside brackets", r"\( $x$ \)", ["x"]),
+    ("code", "`$x$` and\n```\n$$y$$\n```\n$z$", ["z"]),
+    ("escaped", r"\$5 and $x$", ["x"]),
+    ("display over blank lines", "$$\na\n\nb\n$$", ["a\n\nb"]),
+    ("unclosed", "a $x and\n\nb $y$", ["y"]),
+    ("environment", "\\begin{align*}\na &= b\n\\end{align*}", ["a &= b"]),
+    ("html comment", "<!-- $x$ --> $y$", ["y"]),
+)
+
+
+@pytest.mark.parametrize(("text", "found"), [s[1:] for s in SCANNED], ids=[s[0] for s in SCANNED])
+def test_the_scanner_finds_what_a_reader_sees(text: str, found: list[str]) -> None:
+    formulas, _ = scan(text)
+    assert [f.body for f in formulas] == found
+    for f in formulas:
+        assert text[f.start : f.end] == f.body
+        assert text.splitlines()[f.line - 1][f.column - 1 :].startswith(f.body.splitlines()[0])
+
+
+def test_comments_and_verbatim_hide_formulas_in_latex() -> None:
+    formulas, problems = scan(NETWORK, "tex")
+    assert problems == []
+    assert not any("not" in f.body for f in formulas)
+    assert [f.environment for f in formulas if f.displayed] == ["align", None, "align"]
+
+
+def test_an_unclosed_delimiter_is_reported_with_its_place() -> None:
+    _, problems = scan("ok $x$\n\\[ a = b\n\nmore")
+    assert [(p.line, p.column) for p in problems] == [(2, 1)]
+    assert "SG901" in render([lint("a.md", "ok $x$\n\\[ a = b\n\nmore")])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="$\\[](){}`%ab\n 数&^_<!->~", max_size=60))
+def test_no_text_breaks_the_scanner(text: str) -> None:
+    for form in ("md", "tex"):
+        formulas, _ = scan(text, form)  # type: ignore[arg-type]
+        assert all(text[f.start : f.end] == f.body for f in formulas)
+        assert all(a.end <= b.start for a, b in pairwise(formulas))
+
+
+def test_a_notebook_is_scanned_cell_by_cell() -> None:
+    cells = [
+        {"cell_type": "code", "source": ["x = '$a$'"]},
+        {"cell_type": "markdown", "source": ["# T\n", "$$b = c$$"]},
+    ]
+    document = read_document("a.ipynb", json.dumps({"cells": cells}))
+    assert [(c.number, [f.body for f in c.formulas]) for c in document.cells] == [(2, ["b = c"])]
+    with pytest.raises(ReadError, match="no notebook"):
+        read_document("a.ipynb", "[1, 2]")
+
+
+# --- what the prose says --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("formula", "shapes", "assume"),
+    [
+        (r"W_1, V \in \mathbb{R}^{h \times d}", {"W1": ["h", "d"], "V": ["h", "d"]}, {}),
+        (r"x \in \R^n", {"x": ["n"]}, {}),
+        (r"y \in \{0, 1\}^K", {"y": ["K"]}, {"y": {"binary"}}),
+        (r"\alpha \in (0, 1)", {"alpha": []}, {"alpha": {"in01"}}),
+        (r"\lambda > 0", {}, {"lambda": {"positive"}}),
+        (r"\sum_k y_k = 1", {}, {"y": {"prob"}}),
+        (r"X = [x_1, x_2]", {"x1": [], "x2": []}, {}),
+        (r"L = a + b", {}, {}),
+    ],
+)
+def test_formulas_declare(formula: str, shapes: dict[str, Any], assume: dict[str, Any]) -> None:
+    said = said_by_formula(formula)
+    assert said.shapes == shapes
+    assert said.assume == assume
+
+
+@pytest.mark.parametrize(
+    ("sentence", "word"),
+    [
+        ("Let $A$ be a symmetric matrix.", "symmetric"),
+        ("设 $A$ 是对称矩阵。", "symmetric"),
+        ("The matrix $A$ is not symmetric.", None),
+        ("矩阵 $A$ 不对称。", None),
+        ("Take any matrix $A$; much later in this long sentence, something else is symmetric.", None),
+    ],
+)
+def test_sentences_assume(sentence: str, word: str | None) -> None:
+    start = sentence.index("$")
+    said = said_by_sentence(sentence, [(start, start + 3, "A")])
+    assert said.assume == ({} if word is None else {"A": {word}})
+
+
+# --- documents ------------------------------------------------------------------------------------------------
+
+
+def test_a_lecture_is_checked_formula_by_formula() -> None:
+    assert verdicts(LECTURE) == [
+        (5, "definition", None, None),
+        (10, "claim", "refuted", "missing transpose"),
+        (13, "claim", "proved", None),
+        (15, "skipped", None, None),
+    ]
+
+
+def test_rows_of_an_aligned_formula_have_their_own_lines() -> None:
+    assert verdicts(NETWORK, "notes.tex") == [
+        (6, "definition", None, None),
+        (7, "definition", None, None),
+        (8, "definition", None, None),
+        (10, "definition", None, None),
+        (12, "claim", "proved", None),
+        (13, "claim", "proved", None),
+        (14, "claim", "refuted", "missing activation derivative"),
+    ]
+
+
+def test_an_assumption_in_chinese_prose_is_heard() -> None:
+    assert [v[2] for v in verdicts(CHINESE)] == [None, "proved"]
+    assert [v[2] for v in verdicts(CHINESE.replace("对称", "一般"))] == [None, "refuted"]
+
+
+def test_a_formula_for_scalars_is_called_so_where_nobody_said_what_is_a_matrix() -> None:
+    text = (
+        "$$Z^{(l)} = W^{(l)} X^{(l-1)}$$\n\n"
+        r"$$\frac{\partial L}{\partial W^{(l)}} = \frac{\partial L}{\partial Z^{(l)}} X^{(l-1)}$$"
+    )
+    report = lint("a.md", text)
+    verdict = report.findings[1].verdict
+    assert verdict is not None and verdict.kind == "right only for scalars"
+    assert "W2: m x n" in report.readings
+
+
+def test_a_claim_before_its_definition_is_checked_with_the_whole_document() -> None:
+    text = "$$\\frac{\\partial f}{\\partial x} = x$$\n\nwith $x \\in \\mathbb{R}^n$\n\n$$f = x^\\top x$$\n"
+    assert verdicts(text)[0][1:] == ("claim", "refuted", "wrong factor")
+
+
+def test_comments_switch_checks_off() -> None:
+    wrong = "$$ \\frac{\\partial L}{\\partial w} = X r $$"
+    head = LECTURE.split("The gradient is", maxsplit=1)[0]
+    assert len(lint("a.md", head + wrong).refuted) == 1
+    assert lint("a.md", head + "<!-- symgrad: ignore -->\n" + wrong).refuted == []
+    assert lint("a.md", head + "<!-- symgrad: off -->\ntext\n\n" + wrong).refuted == []
+    assert len(lint("a.md", head + "<!-- symgrad: off -->a<!-- symgrad: on -->\n" + wrong).refuted) == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github", "sarif"])
+def test_findings_in_every_format(form: str) -> None:
+    shown = render([lint("notes.md", LECTURE)], form)
+    if form == "text":
+        assert shown.startswith("notes.md:10:1: SG") and "missing transpose" in shown
+        assert len(shown.splitlines()) == 1
+    elif form == "github":
+        assert shown.startswith("::error file=notes.md,line=10,col=1")
+    elif form == "json":
+        rows = [json.loads(line) for line in shown.splitlines()]
+        assert [r["role"] for r in rows] == ["definition", "claim", "claim", "skipped"]
+        wanted = {"file", "line", "column", "formula", "role", "verdict", "kind", "message", "suggestion"}
+        assert all(wanted <= set(r) for r in rows)
+        assert rows[1]["suggestion"] == "2 * X.T @ r / n"
+        assert rows[3]["message"]
+    else:
+        results = json.loads(shown)["runs"][0]["results"]
+        assert len(results) == 1 and results[0]["ruleId"] in CODES
+
+
+def test_every_kind_of_slip_has_a_code() -> None:
+    assert set(KINDS_OF_SLIP) <= set(CODES.values())
+    assert len(set(CODES.values())) == len(CODES)
+
+
+@pytest.mark.parametrize(("name", "text"), [("notes.md", LECTURE), ("notes.tex", NETWORK)])
+def test_a_corrected_document_has_no_wrong_formula_and_nothing_else_changed(name: str, text: str) -> None:
+    report = lint(name, text)
+    fixed, count = corrected(report)
+    assert count == len(report.refuted) == 1
+    assert lint(name, fixed).refuted == []
+    changed = [line for line in difference(name, text, fixed).splitlines() if line[:1] in "+-"]
+    assert len(changed) == 4  # the two names, one line out, one line in
+
+
+def test_a_notebook_is_corrected_in_place() -> None:
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": LECTURE.splitlines(keepends=True)}]
+    book = json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    fixed, count = corrected(lint("a.ipynb", book))
+    assert count == 1
+    assert lint("a.ipynb", fixed).refuted == []
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text(LECTURE, encoding="utf-8")
+    assert run(["lint", str(path)]) == 1
+    assert "missing transpose" in capsys.readouterr().out
+    assert run(["lint", "--fix", "--dry-run", str(path)]) == 1
+    assert path.read_text(encoding="utf-8") == LECTURE
+    assert "+\\frac{\\partial L}{\\partial w}" in capsys.readouterr().out
+    assert run(["lint", "--fix", str(path)]) == 0
+    assert run(["lint", str(path)]) == 0
+    assert capsys.readouterr().out == ""
+    assert run(["lint", "--format", "xml", str(path)]) == 2
+    assert run(["lint", str(tmp_path / "none.md")]) == 2
+    assert run(["lint", "--codes"]) == 0
+    assert "SG901" in capsys.readouterr().out
