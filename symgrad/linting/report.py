@@ -139,13 +139,13 @@ def _sarif(reports: list[Report], lang: str) -> dict[str, Any]:
                     "locations": [{"physicalLocation": place}],
                 }
             )
-    from symgrad import __version__
+    from importlib.metadata import version
 
     rules = [
         {"id": c, "name": CODES[c].title().replace(" ", ""), "shortDescription": {"text": CODES[c]}}
         for c in used
     ]
-    tool = {"driver": {"name": "symgrad", "version": __version__, "rules": rules}}
+    tool = {"driver": {"name": "symgrad", "version": version("symgrad"), "rules": rules}}
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
