@@ -91,6 +91,8 @@ class _Program:
 class Evaluator:
     """Evaluates concrete expressions; each is compiled once to a list of instructions.
 
+    `remembered` is for what is known of the expressions, such as which definitions rest on which names.
+
     >>> from symgrad.expr import matmul, transpose, vector
     >>> x = vector("x", 3)
     >>> Evaluator()(matmul(transpose(x), x), {x: np.array([[1.0], [2.0], [3.0]])})
@@ -99,6 +101,7 @@ class Evaluator:
 
     def __init__(self) -> None:
         self._programs: dict[Expr, _Program] = {}
+        self.remembered: dict[Any, Any] = {}
 
     def __call__(self, e: Expr, values: Mapping[Expr, Number]) -> Number:
         """The value; matrices are 2-D arrays, columns n x 1.

@@ -19,6 +19,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from symgrad.checking.budget import check_time
 from symgrad.checking.evaluate import Evaluator, Number, concrete
 from symgrad.checking.sampling import choose_sizes, sample
+from symgrad.deriving.backprop import active_symbols
 from symgrad.deriving.steps import Evidence
 from symgrad.errors import CheckError, UnsupportedError
 from symgrad.expr import (
@@ -112,11 +113,25 @@ class Point:
     evaluator: Evaluator
     values: dict[Expr, Number] = field(default_factory=dict)
     uncertainty: float = 0.0
+    unmoved: dict[Expr, Number] = field(default_factory=dict)
 
     def moved(self, changed: Mapping[Expr, Number]) -> Point:
         """The point with other values for some symbols; a changed definition is not computed again."""
-        kept = [d for d in self.definitions if d.symbol not in changed]
-        return Point(kept, {**self.inputs, **changed}, self.sizes, self.evaluator)
+        kept, same = self._left_by(frozenset(changed))
+        point = Point(kept, {**self.inputs, **changed}, self.sizes, self.evaluator)
+        if self.values:
+            point.unmoved = {s: self.values[s] for s in same}
+        return point
+
+    def _left_by(self, changed: frozenset[Expr]) -> tuple[list[Definition], list[Expr]]:
+        """The definitions that are computed when some symbols have other values, and those that stay as they are."""
+        key = (tuple(self.definitions), changed)
+        if key not in self.evaluator.remembered:
+            kept = [d for d in self.definitions if d.symbol not in changed]
+            active = active_symbols(kept, changed)
+            self.evaluator.remembered[key] = (kept, [d.symbol for d in kept if d.symbol not in active])
+        found: tuple[list[Definition], list[Expr]] = self.evaluator.remembered[key]
+        return found
 
     def at(self, e: Expr) -> Number:
         """The value of an expression; unevaluated derivatives are taken by differences."""
@@ -133,22 +148,25 @@ class Point:
     def _fill(self) -> None:
         """Compute the definitions, once."""
         if not self.values:
-            values: dict[Expr, Number] = dict(self.inputs)
+            values: dict[Expr, Number] = {**self.inputs, **self.unmoved}
             for d in self.definitions:
-                values[d.symbol] = self.evaluator(d.value, values)
+                if d.symbol not in self.unmoved:
+                    values[d.symbol] = self.evaluator(d.value, values)
             self.values = values
 
     def _with_local_derivatives(self, e: Expr) -> Expr:
         """Derivatives of definitions by entries, the other names fixed, as entries of tables of numbers."""
+        known = self.evaluator.remembered
+        if (PartialDerivative, e) not in known:
+            known[PartialDerivative, e] = [n for n in walk(e) if isinstance(n, PartialDerivative)]
         replace: dict[Expr, Expr] = {}
-        for node in walk(e):
-            if isinstance(node, PartialDerivative):
-                c, x = node.args[:2]
-                array, places = (c.args[0], c.args[1:]) if isinstance(c, _ENTRY) else (c, ())
-                table = _table_like(array, f"local_{array}_{x}")
-                if table not in self.values:
-                    self.values[table] = self._local(array, x)
-                replace[node] = element(table, *places)
+        for node in known[PartialDerivative, e]:
+            c, x = node.args[:2]
+            array, places = (c.args[0], c.args[1:]) if isinstance(c, _ENTRY) else (c, ())
+            table = _table_like(array, f"local_{array}_{x}")
+            if table not in self.values:
+                self.values[table] = self._local(array, x)
+            replace[node] = element(table, *places)
         return e.xreplace(replace) if replace else e
 
     def _local(self, array: Expr, x: Expr) -> Number:

@@ -7,7 +7,7 @@ bounds of a sum, leave it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -100,13 +100,17 @@ class _Scope:
     given: Mapping[Expr, Any]
     places: dict[Expr, Table]
     depth: int
+    whole: dict[int, int] = field(default_factory=dict)
 
     def opened(self, k: Expr, values: Table) -> _Scope:
         """One more axis, in front of the others."""
         if k.is_Number:
-            return _Scope(self.given, self.places, self.depth + 1)
+            return _Scope(self.given, self.places, self.depth + 1, self.whole)
         axis = values.reshape((-1, *[1] * self.depth))
-        inner = _Scope(self.given, {**self.places, k: axis}, self.depth + 1)
+        whole = dict(self.whole)
+        if values[0] == 0:  # the numbers 0, 1, .. along the axis with this number, counted from the last
+            whole[self.depth + 1] = len(values)
+        inner = _Scope(self.given, {**self.places, k: axis}, self.depth + 1, whole)
         if np.prod([float(np.size(v)) for v in inner.places.values()]) > _LARGEST:
             raise UnsupportedError("too many entries to be compared in numbers")
         return inner
@@ -195,12 +199,35 @@ class _Scope:
 
     def _entry(self, array: Table, places: list[Table]) -> Table:
         shape = np.shape(array)
+        whole = self._whole(array, shape, places)
+        if whole is not None:
+            return whole
         inside: Any = True
         clipped = []
         for place, n in zip(places, shape, strict=True):
             inside = inside & (place >= 0) & (place < n)
             clipped.append(np.clip(place, 0, n - 1))
         return np.where(inside, np.asarray(array)[tuple(np.broadcast_arrays(*clipped))], np.nan)
+
+    def _whole(self, array: Table, shape: tuple[int, ...], places: list[Table]) -> Table | None:
+        """The array itself with its axes where its indices have theirs, if every index runs over a whole axis."""
+        axes = []
+        for place, n in zip(places, shape, strict=True):
+            if isinstance(place, int) and place == 0 and n == 1:
+                axes.append(-1)
+            elif any(place is k for k in self.places.values()) and self.whole.get(np.ndim(place)) == n:
+                axes.append(np.ndim(place))
+            else:
+                return None
+        letters = [a for a in axes if a > 0]
+        if len(set(letters)) < len(letters):
+            return None
+        core = np.asarray(array).reshape([n for n, a in zip(shape, axes, strict=True) if a > 0])
+        order = sorted(range(len(letters)), key=lambda k: -letters[k])
+        sizes = [1] * max(letters, default=0)
+        for k in letters:
+            sizes[-k] = self.whole[k]
+        return core.transpose(order).reshape(sizes)
 
     def _product(self, e: Mul) -> Table:
         """Where an indicator or a delta is zero the other factors have no say."""

@@ -22,11 +22,13 @@ from symgrad.errors import UnsupportedError
 from symgrad.expr import (
     Definition,
     Entries,
+    Gradient,
     Indices,
     Model,
     ScalarGradient,
     TensorElement,
     TensorEntries,
+    TensorGradient,
     element,
     from_entries,
     is_tensor,
@@ -295,4 +297,7 @@ def _letters_of(
 
 
 def _all_symbols(e: Expr) -> set[Expr]:
-    return {n for n in walk(e) if isinstance(n, Symbol)}
+    """Every letter that is printed, also bound ones; a gradient is printed by the names of its function and variable."""
+    known = (Gradient, TensorGradient)
+    inside = {x for n in walk(e) if isinstance(n, known) for x in walk(n)}
+    return {n for n in walk(e) if isinstance(n, Symbol) and n not in inside}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sympy import Expr, S
+from sympy import Expr, S, Sum
 from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.deriving.backprop import AsDerived, Tidy, active_symbols
 from symgrad.deriving.deltas import bordered, contract
-from symgrad.deriving.index_calculus import differentiate, entry, spelled
+from symgrad.deriving.index_calculus import differentiate, entry, normalised_exponential, spelled
 from symgrad.deriving.index_networks import to_matrix
 from symgrad.deriving.steps import Step
 from symgrad.errors import DeriveError, UnsupportedError
@@ -37,6 +37,7 @@ from symgrad.expr import (
     is_tensor,
     leaves,
     names_in,
+    replace_index,
     shape_of,
     shape_text,
     total,
@@ -204,11 +205,7 @@ def _variable(
         local = PartialDerivative(c, element(v, *at), *_between(sweep, d, v))
         chain.append(total(upstream * local, *over))
         formula = entry(d.value, *places, indices=ix)
-        try:
-            raw = differentiate(formula, v, *at, indices=ix)
-        except UnsupportedError:
-            formula = spelled(formula, ix)
-            raw = differentiate(formula, v, *at, indices=ix)
+        formula, raw = _derived(d, formula, v, places, at, ix)
         premise = (settled[d.symbol],) if settled[d.symbol] else ()
         number = sweep.record("components.entry", (c, formula), (), entry=c) if c != formula else 0
         worked_out = contract(raw, {**sizes, **dict(over)})
@@ -247,6 +244,31 @@ def _variable(
     return sweep.record(
         "components.matrix", (gradient(sweep.f, v), matrix, shown), (last,), phrase=phrase, **turned
     )
+
+
+def _derived(
+    d: Definition, formula: Expr, v: Expr, places: Places, at: Places, ix: Indices
+) -> tuple[Expr, Expr]:
+    """The entry of a definition, written out as far as its derivative needs, and the derivative.
+
+    A softmax that has a name has the derivative P_j (du_j - sum_l P_l du_l).
+    """
+    softmax = normalised_exponential(formula)
+    if softmax is not None and places and d.symbol != v:
+        exponent, j, ends = softmax
+        l = ix.fresh("lkrst")  # noqa: E741
+        other = tuple(l if k == j else k for k in places)
+        own = differentiate(exponent, v, *at, indices=ix)
+        mean = Sum(
+            element(d.symbol, *other) * differentiate(replace_index(exponent, j, l), v, *at, indices=ix),
+            (l, *ends),
+        )
+        return formula, element(d.symbol, *places) * add(own, -mean)
+    try:
+        return formula, differentiate(formula, v, *at, indices=ix)
+    except UnsupportedError:
+        formula = spelled(formula, ix)
+        return formula, differentiate(formula, v, *at, indices=ix)
 
 
 def _between(sweep: ComponentSweep, d: Definition, v: Expr) -> list[Expr]:

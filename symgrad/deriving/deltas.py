@@ -12,8 +12,19 @@ from dataclasses import dataclass
 import sympy
 from sympy import Add, Expr, KroneckerDelta, Max, Min, Mul, Pow, S, Sum, Symbol
 from sympy.core.parameters import distribute
+from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad.expr import Indices, InRange, known_nonnegative, names_in, replace_index, same_size, total
+from symgrad.expr import (
+    Indices,
+    InRange,
+    ScalarGradient,
+    TensorElement,
+    known_nonnegative,
+    names_in,
+    replace_index,
+    same_size,
+    total,
+)
 from symgrad.expr.entrywise import function_name
 
 __all__ = ["Term", "bordered", "contract", "join", "terms_of"]
@@ -182,9 +193,28 @@ def bordered(e: Expr) -> Expr:
     >>> bordered(total(G[p - k, 0] * W[k, 0] * InRange(p - k, G.shape[0]), (k, W.shape[0])))
     Sum(G[-k + p, 0]*W[k, 0], (k, Max(0, -n + p + 1), Min(p, w - 1)))
     """
-    if not e.has(InRange):
+    if e.has(InRange):
+        e = _plus(*(_bordered(t) for t in terms_of(e)))
+    return _unshadowed(e, frozenset()) if e.has(Sum) else e
+
+
+def _unshadowed(e: Expr, outer: frozenset[str]) -> Expr:
+    """No letter is bound inside a sum that binds it too."""
+    if isinstance(e, MatrixElement | TensorElement | ScalarGradient) or not e.has(Sum):
         return e
-    return _plus(*(_bordered(t) for t in terms_of(e)))
+    if not isinstance(e, Sum):
+        args = [_unshadowed(a, outer) if isinstance(a, Expr) else a for a in e.args]
+        with distribute(False):
+            return e if tuple(args) == e.args else e.func(*args)
+    function, limits = e.function, list(e.limits)
+    for n, (k, *bounds) in enumerate(limits):
+        if k.name in outer:
+            fresh = Symbol(Indices({*outer, *names_in(e)}).fresh("lkrst").name, **k.assumptions0)
+            function = replace_index(function, k, fresh)
+            limits = [(x, *(replace_index(b, k, fresh) for b in ends)) for x, *ends in limits]
+            limits[n] = (fresh, *bounds)
+    inner = outer | {k.name for k, *_ in limits}
+    return Sum(_unshadowed(function, inner), *limits)
 
 
 def _bordered(term: Term) -> Expr:

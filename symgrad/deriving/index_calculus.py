@@ -51,13 +51,14 @@ from symgrad.expr import (
     is_tensor,
     matpower,
     names_in,
+    replace_index,
     softmax,
     total,
 )
 from symgrad.expr.entrywise import function_name
 from symgrad.expr.functions import apply_scalar, scalar_derivative, step
 
-__all__ = ["differentiate", "entry", "spelled"]
+__all__ = ["differentiate", "entry", "normalised_exponential", "spelled"]
 
 _LONGEST_POWER = 12
 
@@ -218,6 +219,28 @@ def _spelled_entry(m: Expr, i: Expr, j: Expr, ix: Indices) -> Expr | None:
         return sympy.log(_exponentials(m.arg, i, m.axis, ix))
     if isinstance(m, MatPow) and m.args[1] in (2, 3):
         return _product_entry(MatMul(*[m.args[0]] * int(m.args[1])), i, j, ix)
+    return None
+
+
+def normalised_exponential(e: Expr) -> tuple[Expr, Expr, tuple[Expr, ...]] | None:
+    """The exponent u, the letter j and its range, if the entry is exp(u[j]) over the sum of exp(u[l]) over l.
+
+    >>> from symgrad.expr import vector
+    >>> ix = Indices()
+    >>> j, l, z = ix.fresh("j"), ix.fresh("l"), vector("z", "n")
+    >>> normalised_exponential(sympy.exp(z[j, 0]) / total(sympy.exp(z[l, 0]), (l, z.shape[0])))
+    (z[j, 0], j, (0, n - 1))
+    """
+    if not isinstance(e, Mul) or len(e.args) != 2:
+        return None
+    above = next((f for f in e.args if isinstance(f, sympy.exp)), None)
+    below = next((f.base for f in e.args if isinstance(f, Pow) and f.exp == -1), None)
+    if above is None or not isinstance(below, Sum) or len(below.limits) != 1:
+        return None
+    k, lower, upper = below.limits[0]
+    for j in above.free_symbols - below.free_symbols:
+        if replace_index(above, j, k) == below.function and k not in above.free_symbols:
+            return above.args[0], j, (lower, upper)
     return None
 
 

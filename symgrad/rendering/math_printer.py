@@ -78,6 +78,7 @@ class Piece:
     base: str
     level: int = ATOM
     sup: str = ""
+    tail: bool = False  # a sum over a range: it reaches to the end of the product, so it stands there
 
 
 class MathPrinter:
@@ -208,7 +209,7 @@ class MathPrinter:
 
     def with_fraction(self, fraction: Fraction, rest: Expr | None) -> Piece:
         """The scalar factor as a fraction in front of the rest."""
-        above = [self.piece(f) for f in fraction.numerator]
+        above = sorted((self.piece(f) for f in fraction.numerator), key=lambda p: p.tail)
         if fraction.number != 1 or (not above and rest is None):
             above.insert(0, Piece(str(fraction.number)))
         below = [self.piece(f) for f in fraction.denominator]
@@ -221,7 +222,8 @@ class MathPrinter:
         """Factors next to one another; brackets keep a product such as x^T y apart from its neighbours."""
         level = SUM if len(pieces) == 1 else POWER
         return self.SPACE.join(
-            self.text(p) if p.level >= level else self.brackets(self.text(p)) for p in pieces
+            self.text(p) if p.level >= level or (p.tail and p is pieces[-1]) else self.brackets(self.text(p))
+            for p in pieces
         )
 
     def arrange(self, above: list[Piece], below: list[Piece], body: Piece | None) -> Piece:
@@ -479,7 +481,7 @@ class MathPrinter:
         text = self.at_least(e.function, HADAMARD)
         for k, lower, upper in e.limits:
             text = self.big("sum", self(k), (self(lower), self(upper)), text)
-        return Piece(text, HADAMARD)
+        return Piece(text, HADAMARD, tail=True)
 
     def p_product_over(self, e: Expr) -> Piece:
         """A product of scalars over ranges."""
