@@ -486,12 +486,8 @@ def _by_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
 def _jacobian(model: Model, target: Expr, variable: Expr) -> Derivation:
     from symgrad.deriving.differential import jacobian_by_differential
 
-    for e, what in ((target, "function"), (variable, "variable")):
-        if is_matrix(e) and not is_column(e) and not is_scalar(variable):
-            raise UnsupportedError(
-                f"a Jacobian is derived for vectors; the {what} is {shape_text(shape_of(e))}",
-                hint="ask for the differential, or for the Jacobian of vec(..)",
-            )
+    if not is_scalar(variable) and any(is_matrix(e) and not is_column(e) for e in (target, variable)):
+        return _in_indices(model, target, variable, "jacobian")  # more than two indices
     tidy = Simplifier(model.assumptions)
     sweep, found = jacobian_by_differential(model, target, variable, tidy)
     answer = tidy.shortest(found)
@@ -513,7 +509,7 @@ def _hessian(model: Model, target: Expr, variable: Expr) -> Derivation:
     from symgrad.deriving.differential import jacobian_by_differential
 
     if is_matrix(variable) and not is_column(variable):
-        raise UnsupportedError(f"a Hessian is derived by a vector, not by a {shape_text(shape_of(variable))}")
+        return _in_indices(model, target, variable, "hessian")  # four indices
     first = _by_backprop(model, target, variable)
     if first.answer is None:
         raise UnsupportedError("the gradient is too long to be written out and derived again")

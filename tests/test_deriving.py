@@ -297,8 +297,6 @@ def test_tied_entries(structure: str, answer: str) -> None:
         ("x @ x", "x + y", {}, SymgradError, "x"),
         ("x @ x", "x", {"method": "depth"}, UnsupportedError, "symbolic length"),
         ("x @ x", "x", {"method": "magic"}, UnsupportedError, "magic"),
-        ("tr(A)", "A", {"kind": "hessian"}, UnsupportedError, "by a vector"),
-        ("A", "A", {"kind": "jacobian"}, UnsupportedError, "vectors"),
         ("x @ x", "A", {}, NameUnknownError, "does not occur"),
     ],
 )

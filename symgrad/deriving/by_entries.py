@@ -13,7 +13,7 @@ from sympy import Expr, S, Sum, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.deriving.backprop import Tidy
-from symgrad.deriving.components import ComponentSweep, components
+from symgrad.deriving.components import ComponentSweep, at_places, components
 from symgrad.deriving.deltas import bordered, contract
 from symgrad.deriving.index_calculus import differentiate, entry, spelled
 from symgrad.deriving.index_networks import to_matrix
@@ -22,13 +22,11 @@ from symgrad.errors import UnsupportedError
 from symgrad.expr import (
     Definition,
     Entries,
-    Gradient,
     Indices,
     Model,
     ScalarGradient,
     TensorElement,
     TensorEntries,
-    TensorGradient,
     element,
     from_entries,
     is_tensor,
@@ -164,8 +162,6 @@ def jacobian_in_indices(model: Model, f: Expr, wrt: Expr) -> InIndices:
 
     Raises   UnsupportedError where an operation has no entries
     """
-    if f not in {d.symbol for d in model.definitions()} and f != wrt:
-        raise UnsupportedError("name the function in a definition: its entries need a name", hint="F = ..")
     d = model.definition_of(f)
     if d is not None and isinstance(d.value, Entries | TensorEntries):
         places = d.value.indices
@@ -186,24 +182,19 @@ def _answer(
     matrix = None
     if raw is not None and not is_tensor(wrt) and not indices:
         matrix = to_matrix(raw, (*places, S.Zero, S.Zero)[:2], shape_of(wrt) or (S.One, S.One))
-    left = ScalarGradient(f, element(wrt, *places))
     named = bordered(sweep.result_entry)
-    shown = None if raw is None else bordered(raw)
-    letters = _letters_of(
-        model,
-        f,
-        wrt,
-        tuple(k for k, _ in of_wrt),
-        [e for e in (shown, named, f if indices else None) if e is not None],
-    )
-    left, named = left.xreplace(letters), named.xreplace(letters)
-    of_wrt = tuple((letters.get(k, k), n) for k, n in of_wrt)
+    letters = _letters_of(model, f, wrt, tuple(k for k, _ in of_wrt), {k for k, _ in indices})
+    own = tuple(letters.get(k, k) for k in places)
+
+    def renamed(e: Expr) -> Expr:
+        return bordered(at_places(e, places, own)) if letters else e
+
     return InIndices(
         tuple(sweep.steps),
-        left,
-        None if shown is None else shown.xreplace(letters),
-        named,
-        (*indices, *of_wrt),
+        ScalarGradient(f, element(wrt, *own)),
+        None if raw is None else renamed(bordered(raw)),
+        renamed(named),
+        (*indices, *((letters.get(k, k), n) for k, n in of_wrt)),
         matrix,
     )
 
@@ -230,14 +221,15 @@ def hessian_in_indices(model: Model, f: Expr, wrt: Expr) -> InIndices:
     shown = bordered(found)
     left = ScalarGradient(first.left, element(wrt, *places))
     number = len(first.steps) + 1
-    chain = [left, bordered(raw), shown]
+    # The gradient itself is differentiated here: differences of differences would say little about a zero.
+    chain = [ScalarGradient(bordered(formula), element(wrt, *places)), bordered(raw), shown]
     step = Step(
         number,
         "components.derivative",
         tuple(e for n, e in enumerate(chain) if n == 0 or e != chain[n - 1]),
         (number - 1,) if number > 1 else (),
         "components.derivative",
-        {"node": left, "by": element(wrt, *places)},
+        {"node": chain[0], "by": element(wrt, *places)},
     )
     both = InIndices((*first.steps, step), left, shown, shown, (*first.indices, *second), first=first)
     if len(both.indices) == 2:
@@ -280,24 +272,15 @@ def _names(model: Model, *expressions: Expr) -> set[str]:
 
 
 def _letters_of(
-    model: Model, f: Expr, wrt: Expr, places: Sequence[Expr], inside: Sequence[Expr]
+    model: Model, f: Expr, wrt: Expr, places: Sequence[Expr], taken: set[Expr]
 ) -> dict[Expr, Expr]:
-    """The letters that the model itself gives the indices of the variable, where they are free in the result."""
-    taken = {str(s) for e in inside for s in _all_symbols(e)}
+    """The letters that the model itself gives the indices of the variable, those that are not taken already."""
     for e in (*(d.value for d in model.definitions()), f):
         for n in walk(e):
             if not isinstance(n, MatrixElement | TensorElement) or n.args[0] != wrt:
                 continue
             letters = [k for k in n.args[1:] if not k.is_Number]
-            if len(letters) != len(places) or not all(isinstance(k, Symbol) for k in letters):
-                continue
-            if len(set(letters)) == len(letters) and not {str(k) for k in letters} & taken:
-                return dict(zip(places, letters, strict=True))
+            if len(letters) == len(places) and all(isinstance(k, Symbol) for k in letters):
+                if len(set(letters)) == len(letters) and not set(letters) & set(places):
+                    return {p: k for p, k in zip(places, letters, strict=True) if k not in taken}
     return {}
-
-
-def _all_symbols(e: Expr) -> set[Expr]:
-    """Every letter that is printed, also bound ones; a gradient is printed by the names of its function and variable."""
-    known = (Gradient, TensorGradient)
-    inside = {x for n in walk(e) if isinstance(n, known) for x in walk(n)}
-    return {n for n in walk(e) if isinstance(n, Symbol) and n not in inside}

@@ -45,7 +45,7 @@ from symgrad.expr import (
     zeros,
 )
 
-__all__ = ["ComponentSweep", "components"]
+__all__ = ["ComponentSweep", "at_places", "components"]
 
 Places = tuple[Expr, ...]
 
@@ -86,7 +86,7 @@ class ComponentSweep:
                 return e
             for n, v in inner:
                 at, value = self.entries[v]
-                e = e.xreplace({n: _at(value, at, _indices(n))})
+                e = e.xreplace({n: at_places(value, at, _indices(n))})
             e = contract(e, {**self.free, **places})
             if sum(1 for _ in walk(e)) > limit:
                 return None
@@ -130,7 +130,7 @@ def _indices(n: Expr) -> Places:
     return tuple(n.args[1:]) if isinstance(n, MatrixElement | TensorElement) else ()
 
 
-def _at(e: Expr, at: Places, places: Places) -> Expr:
+def at_places(e: Expr, at: Places, places: Places) -> Expr:
     """An entry at other indices, all replaced at once."""
     if not places:
         return e

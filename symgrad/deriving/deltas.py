@@ -195,11 +195,12 @@ def bordered(e: Expr) -> Expr:
     """
     if e.has(InRange):
         e = _plus(*(_bordered(t) for t in terms_of(e)))
-    return _unshadowed(e, frozenset()) if e.has(Sum) else e
+    free = frozenset(s.name for s in e.free_symbols if isinstance(s, Symbol))
+    return _unshadowed(e, free) if e.has(Sum) else e
 
 
 def _unshadowed(e: Expr, outer: frozenset[str]) -> Expr:
-    """No letter is bound inside a sum that binds it too."""
+    """No letter is bound where it is free, or inside a sum that binds it too."""
     if isinstance(e, MatrixElement | TensorElement | ScalarGradient) or not e.has(Sum):
         return e
     if not isinstance(e, Sum):

@@ -410,8 +410,8 @@ def _counts_of_shifts(scope: Elaborator, inner: IndexScope, counts: dict[Expr, E
             most = _end(sympy.expand(use.place - c * k), inner, counts, last=True)
             reach = sympy.expand(use.size - 1 - most)
             found = reach + 1 if c == 1 else sympy.floor(reach / c) + 1
-            if isinstance(use.size, Dummy):
-                continue
+            if isinstance(use.size, Dummy) or found.has(*inner.counts):
+                continue  # an open size, or the range of another letter depends on this one
             if k in counts and not same_size(counts[k], found):
                 scope.fail(
                     ShapeError,
