@@ -154,34 +154,79 @@ cli.add_command(lint)
 
 
 @cli.command()
-@click.argument("recipe")
+@click.argument("recipe", required=False)
 @click.option("-o", "--output", help="The folder; output/RECIPE if not given.")
-@click.option("--lang", default="en,zh", help="Languages, e.g. en,zh.")
-@click.option("--to", "formats", default="md,tex", help="Formats: md, tex, pdf.")
+@click.option("--lang", default="en,zh", help="Languages, e.g. en,zh; en+zh puts them side by side.")
+@click.option("--to", "formats", default="md,tex", help="Formats: md, tex, html, pdf, ipynb.")
+@click.option(
+    "--audience",
+    "audiences",
+    default="student",
+    help="student, instructor, or both, e.g. student,instructor.",
+)
+@click.option("--seed", default=0, type=click.IntRange(0, 10**6), help="Which variant of the exercises.")
+@click.option(
+    "--variants", default=0, type=click.IntRange(0, 500), help="So many variants, from --seed (or 1) on."
+)
+@click.option("--paper", type=click.Choice(["a4", "letter"]), help="The paper, if not that of the recipe.")
 @click.option("--font-path", "fonts", multiple=True, help="A folder with more fonts for PDF.")
-def handout(recipe: str, output: str | None, lang: str, formats: str, fonts: tuple[str, ...]) -> None:
-    """Make a handout from RECIPE: a ready one (gradients) or a TOML file."""
+@click.option("--new", is_flag=True, help="Write a commented starter to the file RECIPE (or handout.toml).")
+@click.option("--list", "listed", is_flag=True, help="List the ready recipes.")
+def handout(recipe: str | None, **options: Any) -> None:
+    """Make a handout from RECIPE: a ready one (gradients), a TOML file, or a Markdown file with directives."""
     from symgrad.errors import MissingExtraError
-    from symgrad.files import write_files
-    from symgrad.rendering.handout import HANDOUT_FORMATS, Choice, load_recipe, made
+    from symgrad.files import write_files, write_text
+    from symgrad.rendering.handout import HANDOUT_FORMATS, Choice, made
     from symgrad.rendering.pdf import has_typst, missing_typst
+    from symgrad.rendering.recipe import load_recipe, ready_recipes, starter
 
-    languages = [w.strip() for w in lang.split(",") if w.strip()]
-    wanted = [_known_format(w.strip(), HANDOUT_FORMATS) for w in formats.split(",") if w.strip()]
+    if options["listed"]:
+        for name, title in ready_recipes():
+            click.echo(f"{name:18} {title}")
+        return
+    if options["new"]:
+        target = Path(recipe or "handout.toml")
+        if target.exists():
+            raise OutputError(f"{target} is there already", hint="give another name, or remove it")
+        write_text(target, starter())
+        click.echo(f"{target}: symgrad handout {target} -o . makes the handout", err=True)
+        return
+    if recipe is None:
+        raise click.UsageError(
+            "a recipe is missing; --list shows the ready ones, --new writes one to start from"
+        )
+    languages = _listed(options["lang"])
+    wanted = [_known_format(w, HANDOUT_FORMATS) for w in _listed(options["formats"])]
+    audiences = _listed(options["audiences"])
+    for audience in audiences:
+        _check_choice("--audience", audience, ("student", "instructor"))
     lacking: MissingExtraError | None = None
     if "pdf" in wanted and not has_typst():
         lacking = missing_typst()
         wanted = [f for f in wanted if f != "pdf"] or ["md", "tex"]
-    folder = Path(output) if output else Path("output") / Path(recipe).stem
+    folder = Path(options["output"]) if options["output"] else Path("output") / Path(recipe).stem
     _check_folder(folder)
-    loaded = load_recipe(recipe)
-    choice = Choice(languages, wanted, fonts=[Path(f) for f in fonts])
-    files = dict(_progress(made(loaded, choice), len(languages) * len(wanted), "files"))
+    first = options["seed"] or 1
+    seeds = range(first, first + options["variants"]) if options["variants"] else [options["seed"]]
+    choice = Choice(
+        languages,
+        wanted,
+        audiences,
+        seeds,
+        paper=options["paper"],
+        fonts=[Path(f) for f in options["fonts"]],
+    )
+    count = len(languages) * len(wanted) * len(audiences) * len(seeds)
+    files = dict(_progress(made(load_recipe(recipe), choice), count, "files"))
     write_files(files, folder)
     for name in files:
         click.echo(str(folder / name), err=True)
     if lacking is not None:
         raise lacking
+
+
+def _listed(text: str) -> list[Any]:
+    return [w.strip() for w in text.split(",") if w.strip()]
 
 
 def _check_folder(folder: Path) -> None:

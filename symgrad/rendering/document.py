@@ -234,6 +234,8 @@ class Space:
 
     lines: int
     code: str = ""
+    exercise: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True)

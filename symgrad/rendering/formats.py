@@ -57,6 +57,7 @@ __all__ = [
     "inline_text",
     "render_template",
     "template_folder",
+    "tidy",
     "write_document",
 ]
 
@@ -271,18 +272,23 @@ def write_document(
     writer = Writer(form, folders, document.words)
     data = {
         "title": writer.inline(document.title),
-        "lang": Rendered(document.lang),
+        "lang": Rendered("zh" if "zh" in document.lang.split("+") else document.lang.split("+")[0]),
         "head": [writer.inline(line) for line in document.head],
         "fields": [writer.inline(plain(name)) for name in document.fields],
         "paper": Rendered(document.paper),
         "blocks": writer.each(document.blocks),
         "words": writer.words,
-        "htmllang": Rendered(HTML_LANG.get(document.lang, document.lang)),
+        "htmllang": Rendered(HTML_LANG[document.lang.split("+")[0]]),
         "sections": writer.sections,
         **(extra or {}),
     }
     text = writer.templates.document(data)
     if form == "html":
         return text
+    return tidy(text)
+
+
+def tidy(text: str) -> str:
+    """A text without blanks at line ends and with one blank line at most."""
     lines = [line.rstrip() for line in text.splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n") + "\n"

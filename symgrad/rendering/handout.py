@@ -1,17 +1,20 @@
-"""Handouts: a recipe is turned into documents in every language, and these into files."""
+"""Handouts: a recipe is turned into documents, by language, audience and variant, and these into files."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from symgrad.errors import RecipeError, SymgradError
-from symgrad.rendering.document import Document, plain
+from symgrad.rendering.bilingual import side_by_side
+from symgrad.rendering.document import AUDIENCES, Audience, Document, Inline, for_audience, plain
+from symgrad.rendering.exercises import exercises
 from symgrad.rendering.formats import write_document
 from symgrad.rendering.notation import Notation
-from symgrad.rendering.phrases import LANGUAGES, load
+from symgrad.rendering.phrases import LANGUAGES, Catalogue, load
 from symgrad.rendering.recipe import Recipe, Workbook, load_recipe, read_recipe
 from symgrad.rendering.sections import KINDS, Page
 from symgrad.rendering.sections_deep import DEEP_KINDS
@@ -29,33 +32,58 @@ __all__ = [
     "read_recipe",
 ]
 
-HandoutFormat = Literal["md", "tex", "html", "pdf"]
+HandoutFormat = Literal["md", "tex", "html", "pdf", "ipynb"]
 HANDOUT_FORMATS: tuple[HandoutFormat, ...] = get_args(HandoutFormat)
 
-_KINDS: dict[str, Callable[..., None]] = {**KINDS, **DEEP_KINDS}
+_KINDS: dict[str, Callable[..., None]] = {**KINDS, **DEEP_KINDS, "exercises": exercises}
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october"),
+    *("november", "december"),
+)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is made of a recipe: formats, languages, fonts for PDF."""
+    """What is made of a recipe.
+
+    langs      languages; two joined by a plus (`en+zh`) stand side by side
+    audiences  student (no answers, no solutions) and instructor; a file for instructors says so in its name
+    variants   seeds of the exercises; a seed other than 0 is in the name of the file and on the sheet
+    paper      of PDF and LaTeX, if the recipe's is not wanted; fonts are folders for PDF
+    """
 
     langs: Sequence[str] = LANGUAGES
     formats: Sequence[str] = ("md", "tex")
+    audiences: Sequence[Audience] = ("student",)
+    variants: Sequence[int] = (0,)
     notation: Notation | None = None
+    paper: Literal["a4", "letter"] | None = None
     fonts: Sequence[Path] = ()
 
 
-def document(book: Workbook, lang: str, notation: Notation | None = None) -> Document:
-    """The recipe as a document in one language.
+def document(book: Workbook, lang: str, notation: Notation | None = None, seed: int = 0) -> Document:
+    """The recipe as a document in one language, with all that any audience may see.
 
     Raises   RecipeError saying which section cannot be made
     """
+    return _pages(book, lang, notation, seed)[0]
+
+
+def _pages(
+    book: Workbook, lang: str, notation: Notation | None, seed: int
+) -> tuple[Document, list[dict[str, Any]]]:
+    """The document, and the keys of its exercises."""
+    if "+" in lang:
+        langs = lang.split("+")
+        sides = [_pages(book, one, notation, seed) for one in langs]
+        return side_by_side(*(d for d, _ in sides)), sides[0][1]
     recipe = book.recipe
     if lang not in recipe.title:
         raise RecipeError(
             f"the recipe {recipe.name} has no title in {lang!r}", hint=f"languages: {', '.join(recipe.title)}"
         )
-    page = Page(book, View(load(lang), notation or Notation(), signs=True, compact=True))
+    words = load(lang)
+    page = Page(book, View(words, notation or recipe.notation, signs=True, compact=True), seed=seed)
     for section in recipe.sections:
         try:
             _KINDS[section.kind](page, section)
@@ -70,8 +98,39 @@ def document(book: Workbook, lang: str, notation: Notation | None = None) -> Doc
                 details=error.details,
                 hint=error.hint,
             ) from error
-    blocks = [*page.view.legend(page.blocks), *page.blocks]
-    return Document(plain(recipe.title[lang]), tuple(blocks), lang, words=page.words.table("screen"))
+    written = Document(
+        plain(recipe.title[lang]),
+        (*page.view.legend(page.blocks), *page.blocks),
+        lang,
+        head=_head(recipe, words, seed, page.points),
+        paper=recipe.paper,
+        fields=(words.phrases["sheet.name"],) if recipe.name_field else (),
+        words=words.table("screen"),
+    )
+    return written, page.keys
+
+
+def _head(recipe: Recipe, words: Catalogue, seed: int, points: int) -> tuple[Inline, ...]:
+    """The lines below the title."""
+    lines = [plain(given[words.lang]) for given in (recipe.course, recipe.lecturer) if words.lang in given]
+    if recipe.date is not None:
+        day = recipe.date
+        month = day.month if words.lang == "zh" else words(f"month.{_MONTHS[day.month - 1]}")
+        lines.append(words("sheet.date", year=day.year, month=month, day=day.day))
+    if seed:
+        lines.append(words("sheet.variant", seed=seed))
+    if points:
+        lines.append(words("sheet.total", points=points))
+    return tuple(lines)
+
+
+def for_readers(written: Document, audience: Audience) -> Document:
+    """The document as an audience gets it."""
+    shown = for_audience(written, audience)
+    if audience == "student":
+        return shown
+    lines = (load(lang)("sheet.instructor") for lang in written.lang.split("+"))
+    return replace(shown, head=(*shown.head, *lines), fields=())
 
 
 def made(recipe: Recipe, choice: Choice) -> Iterator[tuple[str, str | bytes]]:
@@ -85,25 +144,45 @@ def made(recipe: Recipe, choice: Choice) -> Iterator[tuple[str, str | bytes]]:
                 f"a handout has no format {form!r}", hint=f"formats: {', '.join(HANDOUT_FORMATS)}"
             )
     for lang in choice.langs:
-        load(lang)
+        for one in lang.split("+"):
+            load(one)
+    for audience in choice.audiences:
+        if audience not in AUDIENCES:
+            raise RecipeError(f"there is no audience {audience!r}", hint="student or instructor")
     book = Workbook(recipe)
     folders = [recipe.templates] if recipe.templates is not None else []
-    for lang in choice.langs:
-        written = document(book, lang, choice.notation)
-        for form in choice.formats:
-            yield f"{recipe.name}.{lang}.{form}", _written(written, form, folders, choice)
+    keys: list[dict[str, Any]] = []
+    for seed in choice.variants:
+        for lang in choice.langs:
+            written, found = _pages(book, lang, choice.notation, seed)
+            if choice.paper is not None:
+                written = replace(written, paper=choice.paper)
+            keys += found if lang == choice.langs[0] else []
+            for audience in choice.audiences:
+                shown = for_readers(written, audience)
+                parts = [recipe.name, *([f"v{seed}"] if seed else [])]
+                parts += [*(["instructor"] if audience == "instructor" else []), lang]
+                for form in choice.formats:
+                    yield f"{'.'.join(parts)}.{form}", _written(shown, form, folders, choice)
+    if keys and "instructor" in choice.audiences:
+        lines = (json.dumps({"recipe": recipe.name, **key}, ensure_ascii=False) for key in keys)
+        yield f"{recipe.name}.key.jsonl", "".join(line + "\n" for line in lines)
 
 
-def _written(document: Document, form: str, folders: Sequence[Path], choice: Choice) -> str | bytes:
+def _written(shown: Document, form: str, folders: Sequence[Path], choice: Choice) -> str | bytes:
     if form == "pdf":
         from symgrad.rendering.pdf import write_pdf
 
-        return write_pdf(document, folders, choice.fonts)
+        return write_pdf(shown, folders, choice.fonts)
     if form == "html":
         from symgrad.rendering.html import write_html
 
-        return write_html(document, folders)
-    return write_document(document, "md" if form == "md" else "tex", folders)
+        return write_html(shown, folders)
+    if form == "ipynb":
+        from symgrad.rendering.notebook import write_notebook
+
+        return write_notebook(shown, folders)
+    return write_document(shown, "md" if form == "md" else "tex", folders)
 
 
 def build(
@@ -112,9 +191,9 @@ def build(
     formats: Sequence[str] = ("md", "tex"),
     notation: Notation | None = None,
 ) -> dict[str, str]:
-    """The text files of a handout by name.
+    """The text files of a handout for students by name.
 
     Raises   RecipeError for a section, template, language or format that cannot be used
     """
-    files = made(recipe, Choice(langs, formats, notation))
+    files = made(recipe, Choice(langs, formats, notation=notation))
     return {name: text for name, text in files if isinstance(text, str)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 import tomllib
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sympy import Expr, Rational, Symbol
 
@@ -20,15 +21,37 @@ from symgrad.errors import RecipeError, SymgradError
 from symgrad.expr import Definition, Model
 from symgrad.reading import read_model
 from symgrad.rendering.document import Formula
-from symgrad.rendering.formats import template_folder
+from symgrad.rendering.notation import Notation
 from symgrad.rendering.phrases import LANGUAGES
+from symgrad.rendering.templates import template_folder
+from symgrad.verifying import Verdict, verify
 
-__all__ = ["SECTIONS", "Group", "Recipe", "RecipeModel", "Section", "Workbook", "load_recipe", "read_recipe"]
+__all__ = [
+    "EXERCISES",
+    "SECTIONS",
+    "Group",
+    "Item",
+    "Recipe",
+    "RecipeModel",
+    "Section",
+    "Workbook",
+    "load_recipe",
+    "read_recipe",
+    "ready_recipes",
+    "starter",
+]
 
 _MODEL = "a model (the name of one under [models])"
 SECTIONS: dict[str, dict[str, str]] = {
-    "text": {"text": "a table of paragraphs by language"},
-    "derivation": {"model": _MODEL, "wrt": "a name or a list of names", "method": "a method"},
+    "text": {"text": "a table of paragraphs by language", "model": _MODEL},
+    "claim": {"model": _MODEL, "claim": "a formula", "expect": '"true" or "refuted"'},
+    "exercises": {"items": "a list of tables with kind, model and wrt"},
+    "derivation": {
+        "model": _MODEL,
+        "wrt": "a name or a list of names",
+        "method": "a method",
+        "final": "the final form, or a list of them",
+    },
     "chain_rule": {"model": _MODEL},
     "example": {"model": _MODEL},
     "entries": {"model": _MODEL},
@@ -53,7 +76,20 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 """The kinds of sections, with their keys; `title` may be given for each of them."""
 
-_OPTIONAL = {"title", "method", "batch", "loss_was"}
+EXERCISES: dict[str, frozenset[str]] = {
+    "derive": frozenset({"model", "wrt"}),
+    "mistake": frozenset({"model", "wrt"}),
+    "missing": frozenset({"model", "wrt"}),
+    "shapes": frozenset({"model", "wrt"}),
+    "numbers": frozenset({"model", "wrt"}),
+    "layout": frozenset({"model", "wrt"}),
+    "question": frozenset({"text", "solution"}),
+}
+"""The kinds of exercises, with the keys that each needs."""
+
+_WORDS = ("title", "text", "hint", "answer", "solution")
+_PAPERS = ("a4", "letter")
+_OPTIONAL = {"title", "method", "batch", "loss_was", "final", "expect"}
 _MOST_TEXT = 200_000
 
 
@@ -91,6 +127,19 @@ class RecipeModel:
 
 
 @dataclass(frozen=True)
+class Item:
+    """One exercise as the recipe asks for it; the texts are by language, `space` is in lines."""
+
+    kind: str
+    line: int
+    model: str | None = None
+    wrt: str | None = None
+    points: int = 0
+    space: int = 6
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Section:
     """One part of a handout."""
 
@@ -114,6 +163,12 @@ class Recipe:
     sections: tuple[Section, ...]
     source: str = ""
     templates: Path | None = None
+    course: Mapping[str, str] = field(default_factory=dict)
+    lecturer: Mapping[str, str] = field(default_factory=dict)
+    date: datetime.date | None = None
+    paper: Literal["a4", "letter"] = "a4"
+    name_field: bool = False
+    notation: Notation = field(default_factory=Notation)
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -144,6 +199,20 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     return read_recipe(content, folder=path.parent)
 
 
+def ready_recipes() -> list[tuple[str, str]]:
+    """The names and titles of the recipes that ship."""
+    found = []
+    for path in sorted((template_folder() / "recipes").glob("*.toml")):
+        title = tomllib.loads(path.read_text(encoding="utf-8"))["title"]
+        found.append((path.stem, title if isinstance(title, str) else title["en"]))
+    return found
+
+
+def starter() -> str:
+    """A commented recipe to start from."""
+    return (template_folder() / "starter.toml").read_text(encoding="utf-8")
+
+
 def read_recipe(content: str, folder: Path | None = None) -> Recipe:
     """A recipe from its text; `folder` is where its own templates may be.
 
@@ -161,6 +230,18 @@ def read_recipe(content: str, folder: Path | None = None) -> Recipe:
             f"the recipe is not TOML: {message}", source=content, line=line, column=column
         ) from error
     return _Reader(content, folder).recipe(data)
+
+
+_TOP = (
+    *("name", "title", "course", "lecturer", "date", "paper", "name_field", "notation", "templates"),
+    *("models", "sections"),
+)
+_NOTATION: dict[str, tuple[Any, ...]] = {
+    "transpose": ("top", "T", "prime"),
+    "layer": ("(l)", "[l]", "_l"),
+    "digits": ("index", "layer"),
+    "bold": (False, True),
+}
 
 
 class _Reader:
@@ -192,7 +273,7 @@ class _Reader:
                 raise self.fail(f"{what} has an unknown key {key!r}", rf"\b{re.escape(key)}\b", hint, after)
 
     def recipe(self, data: Mapping[str, Any]) -> Recipe:
-        self.known(data, ("name", "title", "templates", "models", "sections"), "the recipe")
+        self.known(data, _TOP, "the recipe")
         name = data.get("name")
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w-]{0,63}", name):
             raise self.fail(
@@ -213,7 +294,39 @@ class _Reader:
             tuple(self.section(i, s, read) for i, s in enumerate(sections)),
             self.content,
             self.own_templates(data),
+            **self.head(data),
         )
+
+    def head(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands in the head of the handout, and how it is written."""
+        found: dict[str, Any] = {}
+        for key in ("course", "lecturer"):
+            if key in data:
+                found[key] = self.words(data[key], f"the {key}", f"^{key}")
+        if "date" in data:
+            if type(data["date"]) is not datetime.date:
+                raise self.fail("the date is no day", "^date", "write date = 2026-11-24, without quotes")
+            found["date"] = data["date"]
+        if "paper" in data:
+            if data["paper"] not in _PAPERS:
+                raise self.fail(f"there is no paper {data['paper']!r}", "^paper", '"a4" or "letter"')
+            found["paper"] = data["paper"]
+        if "name_field" in data:
+            if not isinstance(data["name_field"], bool):
+                raise self.fail("name_field is true or false", "^name_field")
+            found["name_field"] = data["name_field"]
+        if "notation" in data:
+            table = self.table(data["notation"], "notation")
+            start = self.line_of(r"^\s*\[?\s*notation")
+            self.known(table, tuple(_NOTATION), "the notation", start)
+            for key, value in table.items():
+                if value not in _NOTATION[key]:
+                    listed = ", ".join(
+                        str(v).lower() if isinstance(v, bool) else f'"{v}"' for v in _NOTATION[key]
+                    )
+                    raise self.fail(f"the notation has no {key} {value!r}", rf"\b{key}\b", listed, start)
+            found["notation"] = Notation(**table)
+        return found
 
     def own_templates(self, data: Mapping[str, Any]) -> Path | None:
         given = data.get("templates")
@@ -343,7 +456,7 @@ class _Reader:
         self.known(table, ("kind", "title", *allowed), f"the section {kind}", start)
         for key, what in allowed.items():
             if key not in table:
-                if key in _OPTIONAL:
+                if key in _OPTIONAL or (kind, key) == ("text", "model"):
                     continue
                 raise self.fail(f"the section {kind} needs {key}: {what}", "", None, start)
             if what is _MODEL:
@@ -353,6 +466,13 @@ class _Reader:
             options["title"] = self.words(table["title"], f"the title of the section {kind}", "^title", start)
         if "text" in table:
             options["text"] = self.words(table["text"], f"the text of the section {kind}", "^text", start)
+        if kind == "exercises":
+            listed = self.list_of(table["items"], "items", start)
+            options["items"] = [self.item(i, models, start) for i in listed]
+        if options.get("expect", "true") not in ("true", "refuted"):
+            raise self.fail(
+                f"the section {kind}: expect is no answer", "^expect", '"true" or "refuted"', start
+            )
         self.numbers(options, kind, start)
         if kind == "depth":
             options["cases"] = [
@@ -370,6 +490,31 @@ class _Reader:
                 f"models: {', '.join(models)}",
                 start,
             )
+
+    def item(self, value: Any, models: Mapping[str, RecipeModel], start: int) -> Item:
+        """One exercise."""
+        table = self.table(value, "items")
+        kind = table.get("kind")
+        if kind not in EXERCISES:
+            close = difflib.get_close_matches(str(kind), list(EXERCISES), 1)
+            hint = f"did you mean {close[0]}?" if close else f"kinds: {', '.join(EXERCISES)}"
+            raise self.fail(f"there is no kind of exercise {kind!r}", re.escape(str(kind)), hint, start)
+        self.known(table, ("kind", "model", "wrt", "points", "space", *_WORDS), f"the exercise {kind}", start)
+        for key in sorted(EXERCISES[kind] - set(table)):
+            raise self.fail(f"the exercise {kind} needs {key}", rf"\b{kind}\b", None, start)
+        if "model" in table:
+            self.model_name(table["model"], "model", "exercises", models, start)
+        for key, most in (("points", 1000), ("space", 60)):
+            given = table.get(key, 0)
+            if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given <= most:
+                raise self.fail(f"{key} is a whole number up to {most}", rf"\b{key}\b", None, start)
+        texts = {
+            k: self.words(table[k], f"the {k} of an exercise", rf"\b{k}\b", start)
+            for k in _WORDS
+            if k in table
+        }
+        own = {k: table[k] for k in ("model", "wrt", "points", "space") if k in table}
+        return Item(kind, start, texts=texts, **own)
 
     def numbers(self, options: dict[str, Any], kind: str, start: int) -> None:
         if "depth" in options and not (
@@ -410,6 +555,7 @@ class Workbook:
 
     recipe: Recipe
     done: dict[tuple[str, str, str, Method | None], Derivation] = field(default_factory=dict)
+    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
 
     def model(self, name: str) -> RecipeModel:
         """A model of the recipe."""
@@ -443,6 +589,19 @@ class Workbook:
             model, name=f"{model.name}: {definition.symbol}", of=str(definition.symbol), model=alone
         )
         return self.derive(only, wrt)
+
+    def verify(self, model: RecipeModel, claim: str) -> Verdict:
+        """The verdict on a claim about a model.
+
+        Raises   RecipeError if it cannot be read
+        """
+        key = (model.name, claim)
+        if key not in self.verdicts:
+            try:
+                self.verdicts[key] = verify(claim, model.model, of=model.of)
+            except SymgradError as error:
+                raise RecipeError(f"the claim {claim}: {error.message}", hint=error.hint) from error
+        return self.verdicts[key]
 
     def check(self, derivation: Derivation, equation: tuple[Expr, ...]) -> Evidence:
         """The evidence for an equation over the model of a derivation.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import sympy
 from sympy import Add, Expr, Mul, S, Symbol
@@ -29,9 +29,12 @@ from symgrad.rendering.document import (
     Table,
     joined,
     plain,
+    sentence,
 )
 from symgrad.rendering.numbers import Quantity, evaluate, number, relation, with_numbers
 from symgrad.rendering.phrases import Catalogue
+from symgrad.rendering.prose import formula as prose_formula
+from symgrad.rendering.prose import paragraphs
 from symgrad.rendering.recipe import Group, RecipeModel, Section, Workbook
 from symgrad.rendering.view import DOTS, View
 
@@ -111,6 +114,11 @@ class Page:
     blocks: list[Block] = field(default_factory=list)
     sections: int = 0
     shown: dict[tuple[str, str], str] = field(default_factory=dict)  # (model, variable) -> equation number
+    seed: int = 0
+    exercises: int = 0
+    points: int = 0
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    models: dict[str, str] = field(default_factory=dict)  # model -> the exercise that shows it
 
     @property
     def words(self) -> Catalogue:
@@ -493,13 +501,44 @@ def text(page: Page, section: Section) -> None:
         )
     if section.title:
         page.heading(section, "text")
-    for paragraph in given[lang].split("\n\n"):
-        if paragraph.strip():
-            page.add(Paragraph(plain(" ".join(paragraph.split()))))
+    model = page.book.model(section.options["model"]).model if "model" in section.options else None
+    page.add(*paragraphs(given[lang], page.view, model))
+
+
+def claim(page: Page, section: Section) -> None:
+    """A formula of somebody's, with what was found out about it.
+
+    Raises   RecipeError if it is not as the recipe expects: nothing false is printed as true
+    """
+    model, text_ = page.book.model(section.options["model"]), str(section.options["claim"])
+    expected = section.options.get("expect", "true")
+    if section.title:
+        page.heading(section, "claim")
+    verdict = page.book.verify(model, text_)
+    if not verdict.is_right and verdict.verdict != "refuted":
+        raise RecipeError(f"the claim {text_} could not be decided")
+    if (expected == "true") != verdict.is_right:
+        found = "refuted" if expected == "true" else "true"
+        slip = f" ({verdict.kind})" if verdict.kind else ""
+        raise RecipeError(
+            f"the claim {text_} is {found}{slip}",
+            hint='write expect = "refuted" to print it as refuted' if found == "refuted" else None,
+        )
+    shown = prose_formula(text_, page.view, model.model)
+    if verdict.is_right:
+        page.add(Paragraph(page.words("claim.right", claim=shown, sign=page.view.mark(verdict.evidence))))
+        return
+    from symgrad.rendering.verdict import diagnosis
+
+    page.add(Paragraph(sentence(page.words("claim.wrong", claim=shown), *diagnosis(verdict, page.words))))
+    if verdict.expected is not None and verdict.claim.of is not None and verdict.claim.wrt is not None:
+        left = gradient(verdict.claim.of, verdict.claim.wrt)
+        page.equation(page.view.rows((left, verdict.expected)), lead=page.words("claim.instead"))
 
 
 KINDS: dict[str, Callable[[Page, Section], None]] = {
     "text": text,
+    "claim": claim,
     "chain_rule": chain_rule,
     "example": example,
     "entries": entries,

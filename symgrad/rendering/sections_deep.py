@@ -10,8 +10,9 @@ from sympy import Expr, Pow, Rational, S, Symbol
 from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.api import Derivation
+from symgrad.checking.equality import equal
 from symgrad.deriving.depth import layers_of, linear_factor
-from symgrad.deriving.steps import Step
+from symgrad.deriving.steps import Evidence, Step
 from symgrad.errors import RecipeError
 from symgrad.expr import (
     Definition,
@@ -26,6 +27,7 @@ from symgrad.expr import (
     shape_of,
     walk,
 )
+from symgrad.reading import read_question
 from symgrad.rendering.document import Formula, Inline, Items, Paragraph, Row, Table, joined, plain
 from symgrad.rendering.numbers import evaluate, number, relation
 from symgrad.rendering.recipe import RecipeModel, Section
@@ -507,6 +509,25 @@ def derivation_section(page: Page, section: Section) -> None:
         )
         page.steps(derivation)
         page.add(*page.view.result(derivation))
+        if "final" in section.options:
+            _pinned(page, section, model, derivation, name)
+
+
+def _pinned(page: Page, section: Section, model: RecipeModel, derivation: Derivation, name: str) -> None:
+    """The final form that the recipe wants, checked and then printed as it stands there.
+
+    Raises   RecipeError if it is not the gradient
+    """
+    given = section.options["final"]
+    names = section.options["wrt"]
+    wanted = given if isinstance(given, str) else given[names.index(name)]
+    value = read_question(wanted, model=model.model)[1]
+    found = equal(model.model, derivation.left, value)
+    if not isinstance(found, Evidence):
+        raise RecipeError(f"the final form {wanted} is not the gradient of {model.of} by {name}")
+    page.equation(
+        page.view.rows((derivation.left, value)), page.words("derivation.pinned"), page.view.mark(found)
+    )
 
 
 DEEP_KINDS: dict[str, Callable[[Page, Section], None]] = {

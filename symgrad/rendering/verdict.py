@@ -34,7 +34,7 @@ from symgrad.rendering.typst import to_typst
 if TYPE_CHECKING:
     from symgrad.verifying import Verdict
 
-__all__ = ["latex_block", "message", "render", "spelt", "to_json"]
+__all__ = ["diagnosis", "latex_block", "message", "render", "spelt", "to_json"]
 
 _SHOWN_CONDITIONS = 6
 
@@ -54,7 +54,7 @@ def render(verdict: Verdict, form: str = "text", lang: str = "en") -> str:
 def message(verdict: Verdict, lang: str = "en") -> str:
     """The verdict in a sentence or two: what is wrong, or how it is known to be right."""
     words = load(lang)
-    parts = [inline_text(i) for i in (*_diagnosis(verdict, words), *_notes(verdict, words))]
+    parts = [inline_text(i) for i in (*diagnosis(verdict, words), *_notes(verdict, words))]
     if not parts:
         parts = [inline_text(_evidence(verdict, words))] if verdict.is_right else []
     return str(("" if lang == "zh" else " ").join(parts))
@@ -129,7 +129,8 @@ def _filled(terms: Mapping[str, Expr | str | int]) -> dict[str, Filling]:
     return {name: _formula(value) for name, value in terms.items()}
 
 
-def _diagnosis(verdict: Verdict, words: Catalogue) -> list[Inline]:
+def diagnosis(verdict: Verdict, words: Catalogue) -> list[Inline]:
+    """What slipped, as a sentence; nothing if nothing is known of it."""
     slip = verdict.slip
     return [] if slip is None else [words(f"slip.{slip.key}", **_filled(slip.terms))]
 
@@ -221,7 +222,7 @@ def _text(verdict: Verdict, words: Catalogue) -> str:
     if verdict.kind is not None:
         rows.append(("kind", verdict.kind))
     rows.append(("read_as", verdict.claim.read_as))
-    rows += [("diagnosis", str(inline_text(i))) for i in _diagnosis(verdict, words)]
+    rows += [("diagnosis", str(inline_text(i))) for i in diagnosis(verdict, words)]
     if verdict.slip is not None and verdict.slip.repaired is not None:
         rows.append(("suggestion", spelt(verdict.slip.repaired) or to_text(verdict.slip.repaired)))
     if verdict.expected is not None:
@@ -260,7 +261,7 @@ def _document(verdict: Verdict, lang: str) -> Document:
         label = str(inline_text(words(f"verdict.label.{key}")))
         return (Words(label + ("：" if lang == "zh" else ":")),)
 
-    for part in _diagnosis(verdict, words):
+    for part in diagnosis(verdict, words):
         blocks.append(Paragraph(part, lead("diagnosis")))
     for key, e in (("suggestion", verdict.slip and verdict.slip.repaired), ("expected", verdict.expected)):
         if e is not None:
