@@ -51,17 +51,17 @@ def apart(e: Expr, index: Symbol) -> Expr:
     return e.xreplace(bound)
 
 
-def instances(model: Model, wrt: Expr) -> Iterator[dict[Symbol, Integer]]:
-    """The lengths, and for each the layers, at which a closed form is checked: lengths 1 to 8.
+def instances(model: Model, wrt: Expr, most: int = INSTANCES) -> Iterator[dict[Symbol, Integer]]:
+    """The lengths, and for each the layers, at which a closed form is checked: lengths 1 to `most`.
 
     Every layer of the short ones, the first, one in the middle and the last of the long ones. Where there are several
     loops with lengths of their own, these differ.
     """
     loops = [item for item in model.items if isinstance(item, Loop)]
-    for n in range(1, INSTANCES + 1):
+    for n in range(1, most + 1):
         at: dict[Symbol, Integer] = {}
         for place, loop in enumerate(loops):
-            at |= _length(loop, 1 + (n - 1 + 3 * place) % INSTANCES, at)
+            at |= _length(loop, 1 + (n - 1 + 3 * place) % most, at)
         if any((loop.upper - loop.lower).xreplace(at).is_negative for loop in loops):
             continue
         own = [loop for loop in loops if wrt.has(loop.index)]

@@ -11,6 +11,7 @@ from sympy import Dummy, Expr
 
 from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError
 from symgrad.expr import Family, Model, size
+from symgrad.nets.short import ShortForms, has_short_forms
 from symgrad.reading.context import Shapes, Words, assumption_sets, read_assumptions, read_shapes, shape_lists
 from symgrad.reading.elaborate import Elaborator, Missing, OpenSize, Value
 from symgrad.reading.text import Header, Statement, parse_expression, statements
@@ -68,6 +69,9 @@ def read_question(
 
     Raises   SymgradError with the line and column, and what would fit
     """
+    if model is None and has_short_forms(f):
+        *inner, f = ShortForms(f, frozenset(functions)).written_out(f"value = {f}", 1)
+        definitions, f = [*definitions, *inner], f.partition("=")[2].strip()
     tree = parse_expression(f)
     if model is not None:
         return model, _in_scope(f, tree, model, shapes, assume, dims_equal, functions)

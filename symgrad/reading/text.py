@@ -6,12 +6,14 @@ Nothing is evaluated. The trees are lark's, with line and column; `elaborate` gi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from symgrad.errors import ReadError, SymgradError, TooLargeError
+from symgrad.nets.short import ShortForms, has_short_forms
 
 __all__ = ["LIMITS", "Header", "Limits", "Statement", "parse_expression", "statements"]
 
@@ -123,11 +125,12 @@ def statements(text: str) -> list[Statement | Header]:
     """
     _check_characters(text)
     result: list[Statement | Header] = []
-    for line, logical in _logical_lines(text):
+    for line, logical, called in _written_out(text):
         stripped = logical.strip()
         indent = len(logical) - len(logical.lstrip(" \t"))
         if re.match(r"for\b", stripped):
-            result.append(Header(line, indent, _parse(logical, "header", text, line - 1)))
+            tree = _parse(logical, "header", text, line - 1)
+            result.append(Header(line, indent, _placed(tree, line, called)))
         elif match := re.fullmatch(
             r"([A-Za-z_]\w*)(?:\[([A-Za-z_]\w*)\])?\s*:(?!=)(.*)", stripped, re.DOTALL
         ):
@@ -142,10 +145,41 @@ def statements(text: str) -> list[Statement | Header]:
                     column=indent + 1,
                     hint="name = formula, or name : sizes",
                 )
-            result.append(Statement(line, indent, _parse(logical, "statement", text, line - 1)))
+            tree = _parse(logical, "statement", text, line - 1)
+            result.append(Statement(line, indent, _placed(tree, line, called)))
     if not result:
         raise ReadError("there is no model: the text has no definitions")
     return result
+
+
+def _written_out(text: str) -> Iterator[tuple[int, str, int | None]]:
+    """The logical lines, calls of layers and networks written out; then with the column of the call."""
+    lines = _logical_lines(text)
+    if not has_short_forms(text):
+        yield from ((line, logical, None) for line, logical in lines)
+        return
+    own = frozenset(re.findall(r"^\s*([A-Za-z_]\w*)\s*:\s*function\b", text, re.MULTILINE))
+    forms = ShortForms(text, own)
+    for line, logical in lines:
+        if not has_short_forms(logical) or "=" not in logical:
+            yield line, logical, None
+            continue
+        column = logical.find("=") + 1
+        for written in forms.written_out(logical.replace("\n", " "), line):
+            yield line, written, column + 1
+
+
+def _placed(tree: Any, line: int, column: int | None) -> Any:
+    """A tree whose positions are those of the call that it was written out from, if it was."""
+    if column is None:
+        return tree
+    for subtree in tree.iter_subtrees():
+        if not subtree.meta.empty:
+            subtree.meta.line, subtree.meta.column = line, column
+        for child in subtree.children:
+            if hasattr(child, "line") and child.line is not None:
+                child.line, child.column = line, column
+    return tree
 
 
 def _logical_lines(text: str) -> list[tuple[int, str]]:
