@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from inspect import cleandoc
+from typing import NoReturn
 
 from symgrad.errors import ReadError, TooLargeError
 from symgrad.expr.functions import FUNCTIONS
@@ -133,7 +134,9 @@ class ShortForms:
         block = BLOCKS[called]
         found = self._innermost(formula)
         if index or found is None or found[2] != len(formula):
-            self._fail(line, number, called, f"{called} stands alone", f"write {out} = {called}(x, ..)")
+            raise self._error(
+                line, number, called, f"{called} stands alone", f"write {out} = {called}(x, ..)"
+            )
         inputs = [a for a in found[3] if "=" not in a]
         if len(inputs) != 1 or not _NAME.fullmatch(inputs[0]):
             self._fail(line, number, called, f"{called} takes one name, its input", f"write {called}(x)")
@@ -169,9 +172,12 @@ class ShortForms:
                     line, number, value, f"the {key} {value} is no size", "a size is a name or a number"
                 )
 
-    def _fail(self, line: str, number: int, name: str, message: str, hint: str) -> None:
+    def _fail(self, line: str, number: int, name: str, message: str, hint: str) -> NoReturn:
+        raise self._error(line, number, name, message, hint)
+
+    def _error(self, line: str, number: int, name: str, message: str, hint: str) -> ReadError:
         column = max(line.find(name), 0) + 1
-        raise ReadError(message, source=self.source, line=number, column=column, hint=hint)
+        return ReadError(message, source=self.source, line=number, column=column, hint=hint)
 
 
 def _letters(options: dict[str, str]) -> dict[str, str]:
