@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from sympy import Expr, Integer, Symbol
+from sympy.matrices.expressions.matmul import MatMul
 
 from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.layers import a_middle_layer, apart
@@ -24,6 +25,7 @@ from symgrad.expr import (
     differential,
     is_leaf,
     is_matrix,
+    matmul,
     matrix,
     scalar,
     substitute,
@@ -110,7 +112,23 @@ def _is_differential(e: Expr) -> bool:
 
 
 def _named(f: Expr, part: Expr, value: Expr) -> tuple[Expr, Expr, Expr]:
-    """The function, the part and the value with a fresh symbol for the part."""
+    """The function, the part and the value with a fresh symbol for the part, also where it is part of a product."""
     name = "part_"
     symbol = matrix(name, *part.shape) if is_matrix(part) else scalar(name)
-    return substitute(f, {part: symbol}), symbol, substitute(value, {part: symbol})
+    value = substitute(value, {part: symbol})
+    if isinstance(part, MatMul):
+        value = substitute(value, _with_part(value, part, symbol))
+    return substitute(f, {part: symbol}), symbol, value
+
+
+def _with_part(e: Expr, part: Expr, symbol: Expr) -> dict[Expr, Expr]:
+    """Products that hold the factors of another product in a row, with a symbol for those."""
+    found: dict[Expr, Expr] = {}
+    width = len(part.args)
+    for node in walk(e):
+        if isinstance(node, MatMul):
+            for at in range(len(node.args) - width + 1):
+                if node.args[at : at + width] == part.args:
+                    found[node] = matmul(*node.args[:at], symbol, *node.args[at + width :])
+                    break
+    return found

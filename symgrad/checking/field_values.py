@@ -251,6 +251,10 @@ class Scope:
             self._touched[e] = known
         return known
 
+    def _is_seeded(self, e: Expr) -> bool:
+        """Whether the expression itself has infinitesimals added to it, so that its parts do not tell its value."""
+        return e in self.inputs or (self.outer is not None and self.outer._is_seeded(e))
+
     # --- nodes ------------------------------------------------------------------------------------------
 
     def _value(self, e: Expr) -> Truncated:
@@ -336,7 +340,12 @@ class Scope:
         if any(self._touches(s) for s in exponent.free_symbols):
             raise NotDecided("a derivative by an exponent")
         k = self.level.setting.rational(exponent)
-        if isinstance(base, Norm) and k.denominator == 1 and k.numerator % 2 == 0:
+        if (
+            isinstance(base, Norm)
+            and k.denominator == 1
+            and k.numerator % 2 == 0
+            and not self._is_seeded(base)
+        ):
             return self.raised(self._squares(base.arg), k / 2)
         return self.raised(self.at(base), k)
 
@@ -412,7 +421,27 @@ class Scope:
         return self.level.algebra.determinant(self._regular(self.at(e.args[0])))
 
     def _log_determinant(self, e: Expr) -> Truncated:
-        return self.log(self._determinant(e))
+        return self._log_abs_det(e.args[0])
+
+    def _log_abs_det(self, m: Expr) -> Truncated:
+        """Log |det m|, as the sum over the factors of a product."""
+        algebra = self.level.algebra
+        if self._is_seeded(m):
+            return self.log(algebra.determinant(self._regular(self.at(m))))
+        if isinstance(m, Transpose):
+            return self._log_abs_det(m.args[0])
+        if isinstance(m, Inverse):
+            return algebra.scaled(self._log_abs_det(m.args[0]), -1 % self.level.field.p)
+        shapes = {self.level.setting.shape(a) for a in m.args if is_matrix(a)}
+        square = all(r == c for r, c in shapes) and all(is_matrix(a) for a in m.args)
+        if isinstance(m, MatMul) and square:
+            return algebra.plus(*(self._log_abs_det(a) for a in m.args))
+        if isinstance(m, KroneckerProduct) and square:
+            n = self.level.setting.shape(m)[0]
+            sizes = [n // self.level.setting.shape(a)[0] for a in m.args]
+            parts = (algebra.scaled(self._log_abs_det(a), k) for a, k in zip(m.args, sizes, strict=True))
+            return algebra.plus(*parts)
+        return self.log(algebra.determinant(self._regular(self.at(m))))
 
     def _kronecker(self, e: Expr) -> Truncated:
         p = self.level.field.p
@@ -623,7 +652,7 @@ class Scope:
                 return algebra.times(sine, self.inverted(cosine))
             return sine if name == "sin" else cosine
         if name == "log":
-            return self.log(self.at(x))
+            return self._log(x)
         if name == "sqrt":
             return self.raised(self.at(x), Fraction(1, 2))
         if name == "erf":
@@ -635,6 +664,28 @@ class Scope:
         if name in ("step", "sign", "abs", "relu", "leaky_relu", "elu"):
             return self._signed(name, x, parameters)
         return self._smooth(name, self.at(x))
+
+    def _log(self, e: Expr) -> Truncated:
+        """log(u v) = log u + log v, log u^k = k log u, log exp u = u, where both sides have a value."""
+        algebra, setting = self.level.algebra, self.level.setting
+        if self._is_seeded(e):
+            return self.log(self.at(e))
+        if type(e) in (Mul, HadamardProduct):  # MatMul is a subclass of Mul
+            return algebra.plus(*(self._log(a) for a in e.args))
+        if isinstance(e, Pow | HadamardPower) and not any(self._touches(s) for s in e.args[1].free_symbols):
+            k = setting.rational(e.args[1])
+            return algebra.scaled(self._log(e.args[0]), self.level.field.number(k))
+        name = e.name if isinstance(e, Elementwise) else function_name(e)
+        if name == "exp":
+            return self.at(e.arg if isinstance(e, Elementwise) else e.args[0])
+        if isinstance(e, Softmax):
+            return self._log_softmax(e)
+        if isinstance(e, Determinant):
+            return self._log_determinant(e)
+        if isinstance(e, Norm):
+            half = self.level.field.number(Fraction(1, 2))
+            return algebra.scaled(self.log(self._squares(e.arg)), half)
+        return self.log(self.at(e))
 
     def log(self, x: Truncated) -> Truncated:
         """The same atom for u and 1 / u, with the other sign."""

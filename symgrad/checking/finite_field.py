@@ -61,6 +61,8 @@ _DIFFERENT: _Found = (0, {}, 1.0)
 class FieldTest:
     """Tests equations over one model; `increment` is the variable of differentials in them, with its increment.
 
+    After a test that finds nothing, `reason` says why.
+
     >>> from symgrad.expr import matmul, matrix, trace
     >>> A, B = matrix("A", "m", "n"), matrix("B", "n", "m")
     >>> FieldTest(Model(())).equal(trace(matmul(A, B)), trace(matmul(B, A))).level
@@ -69,6 +71,7 @@ class FieldTest:
 
     def __init__(self, model: Model, seed: int = 0, increment: tuple[Expr, Expr] | None = None) -> None:
         self.model, self.seed, self.increment = model, seed, increment
+        self.reason = ""
         self._values: dict[Expr, Expr] = {}
         if not model.has_loops:
             self._values = {d.symbol: d.value for d in model.definitions()}
@@ -157,7 +160,9 @@ class FieldTest:
         derived: tuple[Expr, ...] = (),
     ) -> Evidence | None:
         """`derived` are the expressions that a derivative is taken of, which raises their degrees."""
+        self.reason = "the sides are not the same in a finite field"
         if self.model.has_loops:
+            self.reason = "a loop of symbolic length"
             return None
         try:
             plan = _Plan(self.model, self._values, expressions, self.increment, self.seed)
@@ -175,12 +180,17 @@ class FieldTest:
                     points, worst = points + here, max(worst, bound)
                 if len(used) == wanted:
                     break
-            if len(used) < wanted or worst > _WORST:
+            if len(used) < wanted:
+                self.reason = "no points at which both sides have a value"
+                return None
+            if worst > _WORST:
+                self.reason = f"the bound on the error would be {worst:.1e}"
                 return None
             return Evidence("verified", plan.method(used), tuple(used), points, error_bound=_shown(worst))
         except OutOfTime:
             raise
-        except (NotDecided, RecursionError, ValueError, OverflowError, MemoryError):
+        except (NotDecided, RecursionError, ValueError, OverflowError, MemoryError) as refused:
+            self.reason = str(refused)
             return None
 
     def _at_sizes(
@@ -315,19 +325,19 @@ class _Plan:
         return f"{METHOD}, for {shown} only"
 
     def setting(self, which: int, trial: int) -> Setting:
-        """Sizes all different and as large as needed; their order is another one for each choice."""
+        """Sizes all different and as large as needed, growing in another order for each choice."""
         ordered = sorted(self.symbols, key=str)
         if which > 1:
             ordered = [ordered[k] for k in np.random.default_rng(which).permutation(len(ordered))]
-        free = [n for n in range(3, 80) if n not in self.taken]
         sizes: dict[Expr, int] = {}
+        number = 2
         for place, s in enumerate(ordered if which != 1 else reversed(ordered)):
             base = (4, 3, 5)[which % 3] if place < len(ordered) - 1 else (7, 5, 8)[which % 3]
-            least = max(self.needs.get(s, 0), base)
-            number = next(n for n in free if n >= least)
+            number = max(self.needs.get(s, 0), base, number + 1)
+            while number in self.taken:
+                number += 1
             if number > _LARGEST_SIZE + len(ordered):
                 raise NotDecided(f"sizes above {_LARGEST_SIZE}")
-            free.remove(number)
             sizes[s] = number
         rng = np.random.default_rng((self.seed, which, trial, 60))
         integers: dict[Expr, int] = {}

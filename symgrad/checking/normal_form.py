@@ -193,9 +193,9 @@ class Prover:
 
 
 def fits(e: Expr, shape: tuple[Expr, ...]) -> bool:
-    """Whether an expression has a shape; two zeros of different shapes would have the same form."""
-    own = shape_of(e)
-    return len(own) == len(shape) and all(same_size(a, b) for a, b in zip(own, shape, strict=True))
+    """Whether an expression has a shape (1 x 1 is a scalar); two zeros of different shapes would have the same form."""
+    own, other = (() if s == (1, 1) else s for s in (shape_of(e), shape))
+    return len(own) == len(other) and all(same_size(a, b) for a, b in zip(own, other, strict=True))
 
 
 def jacobian_shape(f: Expr, x: Expr) -> tuple[Expr, ...]:

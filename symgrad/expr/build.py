@@ -162,7 +162,9 @@ def _raw(cls: type[Expr], *args: Expr) -> Expr:
 
 def _scalar_product(factors: Sequence[Expr]) -> Expr:
     """SymPy's product, except that a number is not multiplied into a sum: 2 (a + b) stays."""
-    with distribute(False):
+    if not any(f.is_Add for f in factors):
+        return Mul(*factors)
+    with distribute(False):  # which empties SymPy's cache, so not where it changes nothing
         return Mul(*factors)
 
 
