@@ -300,6 +300,7 @@ class _Claims:
                 fail_at(UnsupportedError, "a derivative of third order is not read", self.text, first.at)
             if second_order(_head(first)) and len(variables) == 1:
                 hessian = True
+                variables = [[*variables[0][:-1], _without_square(variables[0][-1])]]
             return self._derivative(above, variables[0], hessian, side)
         head = first.parts[0] if first.kind == "scripted" else first
         if head.kind == "nabla" and len(parts) > 1:
@@ -307,8 +308,11 @@ class _Claims:
                 [s.parts[0] for s in first.parts[1:] if s.kind == "sub"] if first.kind == "scripted" else []
             )
             hessian = second_order(first)
+            if _is_nabla(parts[1]):
+                hessian, parts = True, parts[1:]
             below = list(subs[0].parts) if subs else []
-            return self._derivative(parts[1:], below, hessian, side)
+            if len(parts) > 1:
+                return self._derivative(parts[1:], below, hessian, side)
         if head.kind == "partial" or (head.kind == "letter" and head.text == "d" and len(parts) > 3):
             slash = next((i for i, p in enumerate(parts) if p.kind == "op" and p.text == "SLASH"), None)
             if slash is not None and len(parts) > slash + 2:
@@ -325,7 +329,9 @@ class _Claims:
         else:
             tree = below[0] if len(below) == 1 else Node("term", tuple(below), below[0].at, below[-1].end)
             wrt = meaning.quantity([tree], node)
-        f, f_entry, _axes = _entry_of(of)
+        f, f_entry, _ = _entry_of(of)
+        if f_entry is None and (indexed := self._lifted_of(of)) is not None:
+            f, f_entry = indexed
         x, x_entry, axes = _entry_of(wrt)
         if not is_leaf(x):
             fail_at(
@@ -336,6 +342,18 @@ class _Claims:
             )
         kind: Kind | None = "hessian" if hessian else None
         return _Left(kind, f, x, f_entry, x_entry, axes)
+
+    def _lifted_of(self, of: Val) -> tuple[Expr, Entry] | None:
+        """A scalar with free indices, such as log p_i: the array of all of them, and the indices."""
+        used = [i for i in self.scope.indices.values() if i.symbol in of.expr.free_symbols and i.sizes]
+        if not of.is_scalar or not used or len(used) > 2:
+            return None
+        axes = (used[0].symbol, used[1].symbol if len(used) == 2 else S.Zero)
+        shape = (used[0].sizes[0], used[1].sizes[0] if len(used) == 2 else S.One)
+        m = lifted(Val(of.expr, shape, axes))
+        if m.axes is not None or has_index(m.expr):
+            return None
+        return m.expr, tuple(i.symbol for i in used)
 
     def _only_variable(self, above: list[Node], node: Node) -> Val:
         r"""\nabla f(x), \nabla E(w): the argument, or what the question asks."""
@@ -439,7 +457,11 @@ class _Claims:
 
     def _identity(self, sides: list[Node]) -> Claim:
         self.scope.may_bind = False
-        values = [lifted(self.meaning.read(s)) for s in sides]
+        self.scope.may_bind = True
+        first = self.meaning.read(sides[0])
+        self.scope.may_bind = False
+        values = [lifted(first), *(lifted(self.meaning.read(s)) for s in sides[1:])]
+        values = self._without_indices(values)
         shapes = {v.shape for v in values}
         if len(shapes) > 1 and not self.free:
             raise _located(
@@ -450,6 +472,17 @@ class _Claims:
         links = tuple(v.expr for v in values)
         shown = " = ".join(_numpy(e) for e in links)
         return Claim(self._extended(links), links, "identity", read_as=shown)
+
+    def _without_indices(self, values: list[Val]) -> list[Val]:
+        """Sides that are entries, as arrays over the indices of the left side."""
+        used = [i for i in self.scope.indices.values() if i.sizes]
+        free = {s for v in values for s in _free(v.expr)}
+        used = [i for i in used if i.symbol in free]
+        if not used or len(used) > 2 or not all(v.is_scalar for v in values):
+            return values
+        axes = (used[0].symbol, used[1].symbol if len(used) == 2 else S.Zero)
+        shape = (used[0].sizes[0], used[1].sizes[0] if len(used) == 2 else S.One)
+        return [lifted(Val(v.expr, shape, axes)) for v in values]
 
     def _made(self, left: _Left, values: list[Val]) -> Claim:
         kind = left.kind or self.setting.context.kind or ("gradient" if is_scalar(left.of) else "jacobian")
@@ -588,6 +621,17 @@ class _Claims:
         model = self.setting.model
         more = {leaf_name(leaf): leaf for e in links for leaf in leaves(e) if not has_index(leaf)}
         return replace(model, symbols={**more, **model.symbols})
+
+
+def _is_nabla(node: Node) -> bool:
+    return node.kind == "nabla" or (node.kind == "scripted" and node.parts[0].kind == "nabla")
+
+
+def _without_square(node: Node) -> Node:
+    """The x of dx^2."""
+    if node.kind != "scripted" or [p.text for s in node.parts[-1:] for p in s.parts[0].parts] != ["2"]:
+        return node
+    return replace(node, parts=node.parts[:-1]) if len(node.parts) > 2 else node.parts[0]
 
 
 def _head(fraction: Node) -> Node:

@@ -129,7 +129,12 @@ class Derivatives(Ranges):
 
     def quantity(self, parts: list[Node], node: Node) -> Val:
         """What is differentiated, or by what; an expression that the model defines is its name."""
-        if len(parts) == 1 and parts[0].kind == "paren" and len(parts[0].parts) == 1:
+        if (
+            len(parts) == 1
+            and parts[0].kind == "paren"
+            and parts[0].text in "([{"
+            and len(parts[0].parts) == 1
+        ):
             parts = [parts[0].parts[0]]
         tree = parts[0] if len(parts) == 1 else term_of(parts)
         value = self.read(tree)

@@ -77,7 +77,7 @@ _WHOLE = {
     "vec": "vec", "softmax": "softmax", "Softmax": "softmax", "SoftMax": "softmax", "logsoftmax": "log_softmax",
     "lse": "logsumexp", "logsumexp": "logsumexp", "LSE": "logsumexp", "LogSumExp": "logsumexp", "sum": "sum",
     "mean": "mean", "rowsum": "rowsum", "colsum": "colsum", "max": "max", "min": "min", "flip": "flip",
-    "rot": "flip", "logdet": "logdet", "norm": "norm", "corr": "corr", "conv": "conv", "cosh": "cosh",
+    "rot": "flip", "rot180": "flip", "logdet": "logdet", "norm": "norm", "corr": "corr", "conv": "conv", "cosh": "cosh",
 }  # fmt: skip
 FUNCTION_WORDS = frozenset(_ELEMENTWISE) | frozenset(_WHOLE)
 _INDICATOR_LETTERS = ("I", "1")

@@ -318,11 +318,12 @@ class _Scanner:
             self.argument(at)
         elif name in ("overset", "stackrel", "underset"):
             return self.stacked(at)
-        elif name in WRAPPERS:
+        elif name in WRAPPERS or name == "textcolor":
+            if name == "textcolor":
+                self.raw_group(at)
+            start = len(self.out)
             self.argument(at)
-        elif name == "textcolor":
-            self.raw_group(at)
-            self.argument(at)
+            del self.out[start], self.out[-1]
         elif name in DROPPED_WITH_ARGUMENT:
             if self.raw_group(at) is None:
                 self.fail(f"\\{name} without its argument", at)
@@ -431,7 +432,7 @@ class _Scanner:
                 )
             else:
                 self.emit("LETTER", bare, at, name)
-        elif re.fullmatch(r"[A-Za-z]+", bare) and (name not in TEXTS or bare not in CONJUNCTIONS):
+        elif re.fullmatch(r"[A-Za-z]+(180)?", bare) and (name not in TEXTS or bare not in CONJUNCTIONS):
             self.emit("WORD", bare, at, name)
         elif name in TEXTS or re.search(r"[^\x00-\x7f]", bare):
             if re.fullmatch(r"[A-Za-z][A-Za-z0-9_\-]*", bare):

@@ -139,8 +139,8 @@ SPACES = _words(
 )
 SIZES = _words("Big Bigg Biggl Biggr Bigl Bigm Bigr big bigg biggl biggr bigl bigm bigr middle ")
 FONTS = _words(
-    "bm boldmath boldsymbol emph hbox mathbb mathbbm mathbf mathbin mathcal mathds mathfrak mathit mathnormal "
-    "mathop mathord mathrel mathrm mathscr mathsf mathtt mbox operatorname pmb symbf symbfit symit symup text "
+    "bm boldmath boldsymbol emph hbox mathbb mathbbm mathbf mathcal mathds mathfrak mathit mathnormal "
+    "mathop mathrm mathscr mathsf mathtt mbox operatorname pmb symbf symbfit symit symup text "
     "textbf textit textnormal textrm textsf texttt textup "
 )
 TEXTS = _words("emph hbox mbox text textbf textit textnormal textrm textsf texttt textup ")
@@ -167,7 +167,9 @@ FUNCTIONS = _words(
     "Pr arccos arcsin arctan arg argmax argmin cos cosh cot coth csc deg det dim exp gcd hom inf ker lg lim ln "
     "log max min sec sin sinh sup tan tanh "
 )
-WRAPPERS = _words("boxed ensuremath fbox mathclose mathinner mathopen mathpunct smash ")
+WRAPPERS = _words(
+    "mathbin mathord mathrel boxed ensuremath fbox mathclose mathinner mathopen mathpunct smash"
+)
 DROPPED_WITH_ARGUMENT = _words("color hskip hspace kern label mspace tag vspace ")
 UNSAFE = _words(
     "DeclareMathOperator ShellEscape afterassignment catcode closein closeout csname def directlua "
