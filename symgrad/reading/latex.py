@@ -6,25 +6,25 @@ is the claim, several are shown; where none fits, the error of the plainest read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import sympy
 from sympy import Expr, S, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, UnsupportedError
-from symgrad.expr import any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves, same_size, shape_text
+from symgrad.expr import any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves, shape_text
 from symgrad.reading.claim import Claim, Context, Entry, Kind
 from symgrad.reading.latex_context import Setting, setting_of
 from symgrad.reading.latex_scope import Index, Marked, Scope, Unbound, marked, stem_of
 from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, parse_statements
-from symgrad.reading.latex_values import OpenSize, Val, entry, has_index, index_symbol, lifted, turned
+from symgrad.reading.latex_values import OpenSize, Val, entry, fits, has_index, index_symbol, lifted, turned
 from symgrad.reading.latex_writing import derivative_parts, second_order
 
-__all__ = ["read_claim"]
+__all__ = ["read_claim", "read_expression"]
 
 _MOST_RUNS = 160
 _MOST_READINGS = 6
@@ -45,7 +45,10 @@ def read_claim(text: str, context: Context) -> Claim:
     setting = setting_of(context)
     statements = parse_statements(text, setting.words)
     main, extra = _main_statement(statements, setting, text)
-    found, refused = _explore(lambda scope: _Claims(scope, setting, text, extra).claim(main), setting, text)
+    passed = [s for s in statements if s is not main and s not in extra]
+    found, refused = _explore(
+        lambda scope: _Claims(scope, setting, text, extra, passed=passed).claim(main), setting, text
+    )
     if not found:
         misfit = refused if isinstance(refused, ShapeError) else None
         if misfit is None:
@@ -58,6 +61,52 @@ def read_claim(text: str, context: Context) -> Claim:
             hint="write brackets, or say in the symbols what the names stand for",
         )  # fmt: skip
     return replace(first, readings=tuple(others))
+
+
+def read_expression(text: str, context: Context, shape: tuple[Expr, ...] | None = None) -> Expr:
+    r"""An expression in LaTeX over the names of a context.
+
+    `shape` is () or (rows, columns), where it is known: it settles the sizes of I and of vectors of ones.
+
+    >>> context = Context(definitions=("L = x @ A @ x",), shapes="x: n, A: n n")
+    >>> read_expression(r"(A + A^\top) x", context)
+    (A + A.T)*x
+
+    Raises   SymgradError; ReadError also where two readings fit
+    """
+    setting = setting_of(context)
+    statements = parse_statements(text, setting.words)
+    if len(statements) != 1:
+        raise ReadError("one formula is needed", source=text, line=1, column=1)
+
+    def attempt(scope: Scope) -> Expr:
+        value = lifted(setting.meaning(scope).read(statements[0]))
+        if value.axes is not None or has_index(value.expr):
+            raise UnsupportedError("this formula has no matrix form", source=text, line=1, column=1)
+        if shape is not None and (
+            len(shape) != len(value.shape)
+            or not all(fits(p, q) for p, q in zip(shape, value.shape, strict=True))
+        ):
+            raise ShapeError(f"a {value.text}, and not a {shape_text(shape)}", source=text, line=1, column=1)
+        if value.expr.atoms(sympy.Dummy) & set(scope.opened.values()):
+            raise ShapeError(
+                "the size of an identity or a vector of ones is not known", source=text, line=1, column=1
+            )
+        return value.expr
+
+    found, refused = _explore(attempt, setting, text)
+    if not found:
+        raise refused
+    distinct = list(dict.fromkeys(found))
+    if len(distinct) > 1:
+        raise ReadError(
+            "the formula can be read in two ways",
+            details=tuple(_numpy(e) for e in distinct[:2]),
+            source=text,
+            line=1,
+            column=1,
+        )
+    return distinct[0]
 
 
 def _with_any_shapes(
@@ -79,11 +128,16 @@ def _with_any_shapes(
 # --- every reading -----------------------------------------------------------------------------------------
 
 
-def _explore(attempt: Callable[[Scope], T], setting: Setting, text: str) -> tuple[list[T], SymgradError]:
+def _explore(
+    attempt: Callable[[Scope], T],
+    setting: Setting,
+    text: str,
+    layers_given: Mapping[str, int] | None = None,
+) -> tuple[list[T], SymgradError]:
     """What the attempt makes of every choice and every layer; the error of the plainest reading that failed."""
     found: list[T] = []
     refused: SymgradError | None = None
-    pending: list[_Plan] = [(dict(setting.layers), (), {})]
+    pending: list[_Plan] = [(dict(setting.layers if layers_given is None else layers_given), (), {})]
     resorts: list[_Plan] = []
     runs = 0
     while pending and runs < _MOST_RUNS:
@@ -159,18 +213,38 @@ def _main_statement(statements: list[Node], setting: Setting, text: str) -> tupl
         if len(statements) == 1:
             return statements[0], []
         raise ReadError("there is no equation among these formulas", source=text, line=1, column=1)
-    first, *rest = equations
+    first = next((e for e in equations if _is_derivative(e.parts[0])), equations[0])
+    rest = []
     for other in statements:
-        if other is not first and other not in rest and not _is_remark(other):
+        if other is first:
+            continue
+        if other in equations and not _is_range(other):
+            rest.append(other)
+        elif not _is_range(other):
             fail_at(ReadError, "this part of the formula is not read", text, other.at, "one claim at a time")
     return first, rest
 
 
-def _is_remark(statement: Node) -> bool:
-    """A range of an index: l = 1, 2 or 0 < alpha < 1."""
-    if statement.kind == "number" or statement.kind == "dots" or statement.kind == "letter":
+def _is_range(statement: Node) -> bool:
+    """What says only where a formula holds: l = 1, 2 or 0 < alpha < 1."""
+    if statement.kind in ("number", "dots"):
         return True
-    return statement.kind == "chain"
+    if statement.kind != "chain":
+        return False
+    if statement.parts[1].text not in ("=", ":="):
+        return True
+    return statement.parts[0].kind == "letter" and statement.parts[-1].kind in ("number", "dots")
+
+
+def _is_derivative(side: Node) -> bool:
+    """Whether a left side is written as a derivative, or as dW."""
+    parts = side.parts if side.kind == "term" else (side,)
+    head = parts[0].parts[0] if parts[0].kind == "scripted" else parts[0]
+    return (
+        derivative_parts(parts[0]) is not None
+        or head.kind in ("nabla", "partial")
+        or (head.kind == "letter" and head.text == "d" and len(parts) > 1)
+    )
 
 
 # --- one reading -------------------------------------------------------------------------------------------
@@ -192,11 +266,19 @@ class _Claims:
     """Reads one claim in one scope."""
 
     def __init__(
-        self, scope: Scope, setting: Setting, text: str, extra: Sequence[Node], free: bool = False
+        self,
+        scope: Scope,
+        setting: Setting,
+        text: str,
+        extra: Sequence[Node],
+        free: bool = False,
+        passed: Sequence[Node] = (),
     ) -> None:
         self.scope, self.setting, self.text, self.free = scope, setting, text, free
         self.meaning = setting.meaning(scope)
         self.extra = extra
+        self.right_at = 0
+        self.passed = passed
 
     def claim(self, statement: Node) -> Claim:
         """The claim of a statement."""
@@ -206,6 +288,8 @@ class _Claims:
                 if relation.text not in ("=", ":=", "=:"):
                     fail_at(ReadError, f"the relation {relation.text!r} makes no claim", self.text, relation.at,
                             "a claim is an equation")  # fmt: skip
+        for passed in self.passed:
+            self.scope.note(f"{self.meaning.shown(passed)} is passed over")
         self._define_extra()
         if len(sides) == 1:
             left, right = self._asked(sides[0]), sides
@@ -217,6 +301,7 @@ class _Claims:
         for letter in [k for k, i in self.scope.indices.items()]:
             self.scope.indices[letter].kept = True
         self.scope.may_bind = False
+        self.right_at = right[0].at
         values = [self._closed(self._right(side), side) for side in right]
         return self._made(left, values)
 
@@ -241,9 +326,9 @@ class _Claims:
             except (NameUnknownError, Unbound, ShapeError):
                 known = False
             if known:
-                if derivative_parts(first) is None:
-                    self.scope.note("more than one equation: only the first is the claim")
-                continue
+                fail_at(
+                    ReadError, "one claim at a time", self.text, equation.at, "check each equation by itself"
+                )
             letters = [s.text for s in m.subs if s.kind == "letter"]
             for letter in letters:
                 self.scope.indices[letter] = Index(index_symbol(letter), kept=True)
@@ -445,6 +530,7 @@ class _Claims:
         of = setting.target if setting.target is not None else setting.gradient_of(leaf_name(x))
         if of is None:
             return None
+        self.scope.increments_of = of
         return _Left(None, of, x, None, x_entry, axes)
 
     # --- the claim ---------------------------------------------------------------------------------------
@@ -512,14 +598,18 @@ class _Claims:
         wanted = _shapes(left, kind)
         if v.expr.is_zero and v.is_scalar:
             return
-        if not any(
-            len(w) == len(v.shape) and all(same_size(p, q) for p, q in zip(w, v.shape, strict=True))
-            for w in wanted
-        ):
-            raise ShapeError(
-                f"the derivative is {shape_text(wanted[0])}, and the right side is {v.text}",
-                source=self.text, line=1, column=1,
-            )  # fmt: skip
+        for w in wanted:
+            if len(w) == len(v.shape) and all(fits(p, q) for p, q in zip(w, v.shape, strict=True)):
+                return
+        self._misfit(f"the derivative is {shape_text(wanted[0])}, and the right side is {v.text}")
+
+    def _misfit(self, message: str) -> NoReturn:
+        """The sizes of the two sides differ."""
+        at = self.right_at
+        before = self.text[:at]
+        raise ShapeError(
+            message, source=self.text, line=before.count("\n") + 1, column=at - (before.rfind("\n") + 1) + 1
+        )
 
     def _over_axes(self, left: _Left, kind: Kind, values: list[Val]) -> Claim:
         """A vector or matrix that has no matrix form: entry by entry."""
@@ -556,19 +646,12 @@ class _Claims:
         """A row or column claim: the right side by the entry along the rest of the axis."""
         if not left.wrt_axes:
             if not v.is_scalar:
-                raise ShapeError(
-                    f"the left side is an entry, and the right side is {v.text}",
-                    source=self.text,
-                    line=1,
-                    column=1,
-                )
+                self._misfit(f"the left side is an entry, and the right side is {v.text}")
             return v
         if v.is_scalar:
             if v.expr.is_zero:
                 return v
-            raise ShapeError(
-                "the left side is a vector, and the right side a scalar", source=self.text, line=1, column=1
-            )
+            self._misfit("the left side is a vector, and the right side a scalar")
         (axis,) = left.wrt_axes
         if v.shape[1] == 1:
             return Val(entry(v, axis, S.Zero))

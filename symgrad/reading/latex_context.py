@@ -82,6 +82,16 @@ def _words_of(context: Context) -> frozenset[str]:
     return frozenset(found)
 
 
+def _said_axis(context: Context) -> str | None:
+    """Along which axis a softmax goes, where the definitions say so in words."""
+    text = " ".join(context.definitions_latex)
+    rows = re.search(r"row-?\s?wise|(each|every|per|by) row|按行|逐行", text)
+    columns = re.search(r"column-?\s?wise|(each|every|per|by) column|按列|逐列", text)
+    if bool(rows) == bool(columns):
+        return None
+    return "1" if rows else "0"
+
+
 def _axes(setting: Setting) -> None:
     """Along which axis the model takes its softmax, and whether it correlates."""
     axes = set()
@@ -91,5 +101,8 @@ def _axes(setting: Setting) -> None:
                 axes.add(node.axis)
             if isinstance(node, Correlate):
                 setting.functions["*"] = Function("correlate")
+    said = _said_axis(setting.context)
+    if said is not None:
+        setting.functions["softmax axis"] = Function(said)
     if len(axes) == 1:
         setting.functions["softmax axis"] = Function(str(axes.pop()))

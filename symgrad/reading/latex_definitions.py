@@ -17,7 +17,10 @@ from symgrad.expr import (
     Definition,
     Elementwise,
     Family,
+    Gradient,
+    ScalarGradient,
     Softmax,
+    gradient,
     inner,
     is_leaf,
     is_matrix,
@@ -47,6 +50,10 @@ def read_definitions(setting: Setting) -> None:
                 raise
             setting.unread.append((text, error))
     chains = [(t, s) for t, s in parsed if s.kind == "chain" and s.parts[1].text in ("=", ":=")]
+    for name, side in setting.stated:  # a note on a derivative is a definition of its name
+        first = Node("word" if len(name) > 1 else "letter", (), side.at, side.at, name)
+        equals = Node("rel", (), side.at, side.at, "=")
+        chains.append((" " * side.end, Node("chain", (first, equals, side), side.at, side.end)))
     for text, chain in chains:
         _functions(setting, text, chain)
         call = _as_call(chain.parts[0])
@@ -78,8 +85,21 @@ def _read_all(setting: Setting, chains: list[tuple[str, Node]], has_model: bool)
         if _learnt(setting) == before and not (not has_model and _outside(setting, chains)):
             break
     setting.unread += list(refused.values())
-    if refused and not has_model:
-        raise next(iter(refused.values()))[1]
+    for k, (text, reason) in refused.items():
+        if not has_model and _is_known(setting, text, chains[k][1].parts[0]):
+            raise reason  # a name would be an input that has a definition
+
+
+def _is_known(setting: Setting, text: str, first: Node) -> bool:
+    """Whether a left side names what is known already."""
+    scope = setting.scope(text)
+    scope.may_bind = True
+    call = _as_call(first)
+    m = marked(first if call is None else call[0])
+    try:
+        return stem_of(m.base) is not None and is_leaf(_bare(scope.symbol(m)[0]) or S.Zero)
+    except (SymgradError, Unbound):
+        return False
 
 
 def _learnt(setting: Setting) -> tuple[int, ...]:
@@ -250,6 +270,10 @@ def _definition(setting: Setting, text: str, chain: Node, has_model: bool) -> bo
     first, *rest = sides
     if _as_function_definition(setting, chain) or _is_range_of_layers(chain):
         return True
+    if not has_model and (
+        first.kind == "frac" or (first.kind == "term" and first.parts[0].kind in ("nabla", "partial"))
+    ):
+        return True  # a result, which the model gives anyway
     for side in rest:
         if (found := _names_a_derivative(setting, text, first, side)) is not None:
             if not found:
@@ -293,11 +317,13 @@ def _names_a_derivative(setting: Setting, text: str, first: Node, side: Node) ->
         scope.may_bind = not layers
         claims = _Claims(scope, setting, text, ())
         try:
-            name = _whole(scope, claims.meaning, first)
+            name = _whole_or_none(scope, claims.meaning, first)
             scope.may_bind = not layers
             left = claims._derivative_side(side)
         except (SymgradError, Unbound, OpenSize):
             continue
+        if left is not None and name is None and is_scalar(left.of) and _at_numbers(marked(first), layers):
+            name = _define_signal(setting, text, first, layers, left.of, left.wrt)
         if left is not None and name is not None:
             found = True
             if (left.of, left.wrt, name) not in setting.derivatives:
@@ -306,6 +332,30 @@ def _names_a_derivative(setting: Setting, text: str, first: Node, side: Node) ->
         return True
     is_one = derivative_parts(side) is not None or (side.kind == "term" and side.parts[0].kind == "partial")
     return False if is_one else None
+
+
+def _at_numbers(m: Marked, layers: Mapping[str, int]) -> bool:
+    """Whether every layer mark of a symbol is settled."""
+    return stem_of(m.base) is not None and (bool(layers) or not any(i.kind == "paren" for i in m.sups))
+
+
+def _define_signal(
+    setting: Setting, text: str, first: Node, layers: Mapping[str, int], of: Expr, wrt: Expr
+) -> Expr | None:
+    """A name for a derivative that is not known yet: its definition is the derivative."""
+    g = gradient(of, wrt)
+    value = Val(g, tuple(g.shape)) if is_matrix(g) else Val(g)
+    before = len(setting.model.items)
+    _define_symbol(setting, text, first, _at_layers(marked(first), dict(layers)), value)
+    items = setting.model.items
+    return items[-1].symbol if len(items) > before and isinstance(items[-1], Definition) else None
+
+
+def _whole_or_none(scope: Scope, meaning: Meaning, node: Node) -> Expr | None:
+    try:
+        return _whole(scope, meaning, node)
+    except (NameUnknownError, Unbound):
+        return None
 
 
 def _script_letters(node: Node) -> set[str]:
@@ -400,12 +450,15 @@ def _values(
     """The values of a right side at every layer, with the letters on the left as indices."""
     from symgrad.reading.latex import _explore
 
+    letters = _script_letters(first) if not setting.context.definitions else set()
+    given = {k: n for k, n in setting.layers.items() if k not in letters}
+
     def attempt(scope: Scope) -> tuple[dict[str, int], Val]:
         scope.may_bind = True
         value = _over_left_indices(setting, scope, first, side)
-        return {k: n for k, n in scope.layers.items() if setting.layers.get(k) != n}, value
+        return {k: n for k, n in scope.layers.items() if given.get(k) != n}, value
 
-    return _explore(attempt, setting, text)
+    return _explore(attempt, setting, text, given)
 
 
 def _over_left_indices(setting: Setting, scope: Scope, first: Node, side: Node) -> Val:
@@ -452,6 +505,9 @@ def _model_definition(setting: Setting, text: str, first: Node, rest: list[Node]
             raise ReadError("this definition can be read in two ways", source=text, line=1, column=first.at + 1,
                             hint=" or ".join(distinct[:2]))  # fmt: skip
         _define_symbol(setting, text, first, _at_layers(m, dict(at)), values[0])
+    for side in rest[:-1]:
+        if not _values(setting, text, first, side)[0] and side.kind == "term" and not any(by_layer):
+            setting.writings.append((side, setting.model.items[-1].symbol))  # type: ignore[union-attr]
     return not any(by_layer)
 
 
@@ -462,18 +518,22 @@ def _define_symbol(setting: Setting, text: str, first: Node, m: Marked, value: V
     scope = setting.scope(text)
     indices = [i.text for i in (*m.subs, *m.sups) if i.kind == "letter" and not i.mark]
     rank = 0 if value.is_scalar else 1 if value.shape[1] == 1 else 2
-    places = tuple(indices[-rank:]) if rank and len(indices) >= rank else ()
+    subs = [i.text for i in m.subs if i.kind == "letter" and not i.mark]
+    pool = subs if len(subs) >= rank else indices
+    places = tuple(pool[-rank:]) if rank and len(pool) >= rank else ()
     used = [i for i in (*m.subs, *m.sups) if not (i.kind == "letter" and i.text in places)]
     used = [i for i in used if not scope._is_remark(i)]
     name = (stem_of(m.base) or "") + "".join(scope.mark_text(i) or "" for i in used)
     known = setting.names.get(name)
     if known is not None:
         definition = setting.model.definition_of(known) if not isinstance(known, Family) else None
-        if definition is not None and definition.value == value.expr:
-            return
+        if definition is not None and (
+            definition.value == value.expr or isinstance(definition.value, Gradient | ScalarGradient)
+        ):
+            return  # a name for a derivative keeps its meaning; what it equals is a result
         raise ReadError(f"{name} is defined twice", source=text, line=1, column=first.at + 1)
     symbol = _define(setting, name, value.expr, text, first)
-    if places:
+    if m.subs or m.sups:
         setting.aliases.append(Alias(m, symbol, places))
 
 

@@ -10,6 +10,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from symgrad.errors import (
     NameUnknownError,
     ReadError,
+    ShapeError,
     UnsupportedError,
 )
 from symgrad.expr import (
@@ -78,11 +79,36 @@ class Derivatives(Ranges):
             return None
         value = self.increment(m, part)
         if value is None:
+            named = self._gradient_by_name(m, part)
+            if named is not None:
+                return self._with_superscripts(named[0], named[1], following), 2
             if upright:
                 self.fail(NameUnknownError, f"d{self.shown(following)} is not known", part)
             return None
         found, left = value
         return self._with_superscripts(found, left, following), 2
+
+    def _gradient_by_name(self, m: Marked, part: Node) -> tuple[Val, tuple[Node, ...]] | None:
+        """DP in a formula for dS: the gradient by P; refused where d times P would do as well."""
+        scope = self.scope
+        try:
+            inside, left = scope.symbol(m)
+        except (NameUnknownError, ShapeError):
+            return None
+        if not is_leaf(untransposed(inside.expr)):
+            return None
+        of = scope.increments_of
+        if of is not None and is_scalar(of):
+            self.saw_derivative = True
+            return scope.oriented(gradient(of, untransposed(inside.expr))), left
+        if "d" in scope.names or "d" in scope.sizes:
+            self.fail(
+                ReadError,
+                f"d{self.shown(m.node)} can be a name, or d times {self.shown(m.node)}",
+                part,
+                "put a space or \\cdot between factors, or say in the symbols what it is",
+            )
+        return None
 
     def increment(self, m: Marked, part: Node) -> tuple[Val, tuple[Node, ...]] | None:
         """The name d.. if there is one, or the gradient that the notes call so."""

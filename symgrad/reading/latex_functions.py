@@ -13,6 +13,7 @@ from symgrad.errors import (
     ReadError,
     ShapeError,
     SymgradError,
+    UnsupportedError,
 )
 from symgrad.expr import (
     axis_sum,
@@ -45,6 +46,7 @@ from symgrad.reading.latex_tree import Node, same_writing
 from symgrad.reading.latex_values import (
     Val,
     applied,
+    entry_of,
     fits_square,
     lifted,
     mapped,
@@ -312,7 +314,8 @@ class Functions(Symbols):
             x, *rest = (self.read(a) for a in arguments)
             return applied(name, x, *(r.expr for r in rest[:1]))
         (argument,) = self._some(arguments, 1, part)
-        if name == "log" and (found := self._log_det(argument)) is not None:
+        bare = argument.at == part.end or self.scope.source[part.end : argument.at].strip(" \\,!;") == ""
+        if name == "log" and bare and (found := self._log_det(argument)) is not None:
             return found
         value = self.read(argument)
         if name in FUNCTIONS or name in self.scope.functions or name.rstrip("'") not in _WHOLE.values():
@@ -367,7 +370,7 @@ class Functions(Symbols):
         if name in ("softmax", "log_softmax"):
             make = softmax if name == "softmax" else log_softmax
             if value.is_scalar:
-                self.fail(ShapeError, f"{self.shown(part)} of a scalar", part)
+                return self._softmax_over_index(make, value, m, part)
             if row:
                 return turned(mapped(turned(value), lambda x: make(x, 0)))
             axis = 0 if column else self._axis(m, part)
@@ -386,6 +389,28 @@ class Functions(Symbols):
         if name == "norm":
             return self._norm(value, m.subs, part)
         self.fail(ReadError, f"the function {self.shown(part)} is not read", part)
+
+    def _softmax_over_index(
+        self, make: Callable[[Expr, int], Expr], value: Val, m: Marked, part: Node
+    ) -> Val:
+        """softmax_j(s_ij): along the axis of the index j."""
+        scope = self.scope
+        over = scope.indices.get(m.subs[0].text) if len(m.subs) == 1 else None
+        if over is None or not over.sizes or over.symbol not in value.expr.free_symbols:
+            self.fail(ShapeError, f"{self.shown(part)} of a scalar", part)
+        others = [
+            i
+            for i in scope.indices.values()
+            if i is not over and i.symbol in value.expr.free_symbols and i.sizes
+        ]
+        if len(others) > 1:
+            self.fail(UnsupportedError, f"{self.shown(part)} over three indices is not read", part)
+        if not others:
+            x = lifted(Val(value.expr, (over.sizes[0], S.One), (over.symbol, S.Zero)))
+            return Val(entry_of(mapped(x, lambda e: make(e, 0)).expr, over.symbol, S.Zero))
+        (row,) = others
+        x = lifted(Val(value.expr, (row.sizes[0], over.sizes[0]), (row.symbol, over.symbol)))
+        return Val(entry_of(mapped(x, lambda e: make(e, 1)).expr, row.symbol, over.symbol))
 
     def _mean(self, value: Val) -> Val:
         total = self.total(value)

@@ -124,6 +124,11 @@ class Meaning(Derivatives):
         )
         return self.read(whole)
 
+    def _dots(self, node: Node) -> NoReturn:
+        self.fail(
+            ReadError, "dots leave a part of the formula open", node, "write a product or sum with its bounds"
+        )
+
     def _term(self, node: Node) -> Val:
         if self.scope.einstein and not self.in_einstein_term:
             return self._einstein_term(node)
@@ -221,7 +226,7 @@ class Meaning(Derivatives):
             if a.axes or b.axes:
                 self.fail(ShapeError, "a Kronecker product of entries", node)
             if not a.is_scalar and not b.is_scalar and a.shape[1] == b.shape[1] == 1:
-                if self.scope.choose(("otimes", node.at), 2) == 1:
+                if self.scope.choose(("otimes", node.at), 2, last_resort=True) == 1:
                     return times(a, turned(b), fresh)
             return val(kron(a.expr, b.expr))
         return self._star(a, b, node)
@@ -307,13 +312,6 @@ class Meaning(Derivatives):
             return self.derivative(taken, derivative[1], part), 1 + len(taken)
         if part.kind == "partial" or (part.kind == "scripted" and part.parts[0].kind == "partial"):
             self.fail(ReadError, "a derivative sign without what it is by", part)
-        if part.kind == "dots":
-            self.fail(
-                ReadError,
-                "dots leave a part of the formula open",
-                part,
-                "write a product or sum with its bounds",
-            )
         if part.kind == "eval" or (part.kind == "scripted" and part.parts[0].kind == "eval"):
             self.fail(ReadError, "this evaluation bar is not read", part)
         if len(following) and following[0].kind == "scripted" and following[0].parts[0].kind == "eval":

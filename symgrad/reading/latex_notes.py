@@ -11,14 +11,17 @@ from sympy import Expr, S
 from symgrad.errors import ReadError, SymgradError
 from symgrad.expr import (
     Family,
+    is_leaf,
     is_matrix,
     is_scalar,
+    leaf_name,
 )
 from symgrad.reading.latex_functions import elementwise_name
 from symgrad.reading.latex_scope import Alias, Function, Marked, Unbound, marked, stem_of
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse, parse_statements, walk_nodes
 from symgrad.reading.latex_values import OpenSize
+from symgrad.reading.latex_writing import derivative_parts
 
 __all__ = ["read_notes"]
 
@@ -136,6 +139,9 @@ def _give(setting: Setting, symbol: Node, value: Expr, letters: tuple[str, ...],
             marks = "".join(i.text for i in (*m.subs, *m.sups) if i.kind in ("letter", "number"))
             setting.functions[stem + marks] = Function(elementwise_name(letters[0]) or letters[0])
         return
+    if not setting.context.definitions and _is_derivative(symbol) and is_leaf(value):
+        setting.stated.append((leaf_name(value), symbol))
+        return
     derivative = _derivative_of(setting, symbol, int(number) if number else None)
     if derivative is not None:
         setting.derivatives.append((*derivative, value))
@@ -176,6 +182,12 @@ def _numbered(m: Marked, number: str) -> Marked:
     if not done:
         subs, _ = swap(m.subs)
     return replace(m, subs=subs, sups=sups)
+
+
+def _is_derivative(node: Node) -> bool:
+    return derivative_parts(node) is not None or (
+        node.kind == "term" and node.parts[0].kind in ("partial", "nabla")
+    )
 
 
 def _derivative_of(setting: Setting, node: Node, layer: int | None = None) -> tuple[Expr, Expr] | None:

@@ -194,6 +194,10 @@ class Ranges(Functions):
         if value.is_scalar:
             convolved = _convolution(value.expr, symbol, limits)
             if convolved is not None:
+                for found in convolved.atoms(MatrixElement):
+                    for other in self.scope.indices.values():
+                        if other.symbol == found.args[1] and not other.sizes:
+                            other.sizes.append(found.args[0].shape[0])
                 return Val(convolved)
             return lifted(Val(Sum(value.expr, (symbol, *limits))))
         if value.axes is None:

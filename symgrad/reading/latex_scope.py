@@ -202,6 +202,7 @@ class Scope:
     derivatives: list[tuple[Expr, Expr, Expr]] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
     indices: dict[str, Index] = field(default_factory=dict)
+    increments_of: Expr | None = None
     rows: bool = False
     zero_based: bool = False
     einstein: bool = False
@@ -338,9 +339,11 @@ class Scope:
                 if part.kind == "sign":
                     sign = 1 if part.text == "+" else -1
                     continue
-                known = part.kind == "letter" and part.text in self.indices
-                size_of = Integer(10**6) if known else size
-                total, sign = total + sign * self._index_value(part, size_of), 1
+                if part.kind == "letter" and part.text not in self.indices and part.text not in self.layers:
+                    if not self.may_bind:
+                        raise Unbound(part.text, part)
+                    self.indices[part.text] = Index(self.index_for(part.text), kept=True)
+                total, sign = total + sign * self._index_value(part, size), 1
             return total
         if item.kind in ("group", "paren") and len(item.parts) == 1:
             return self._index_value(item.parts[0], size)
@@ -709,7 +712,7 @@ class Scope:
         sups = [i for i in m.sups if self._is_mark(i)]
         if len(sups) > len(a.sups):  # a power after the marks
             extra = sups[len(a.sups) :]
-            if not all(self.number_in(i) is not None for i in extra) or loose:
+            if not all(i.kind == "number" for i in extra) or loose:
                 return None
             ops = (*extra, *ops)
             sups = sups[: len(a.sups)]

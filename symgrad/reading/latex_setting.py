@@ -44,6 +44,7 @@ class Setting:
     called: list[Marked] = field(default_factory=list)
     rows: bool = False
     einstein: bool = False
+    stated: list[tuple[str, Node]] = field(default_factory=list)
     unread: list[tuple[str, SymgradError]] = field(default_factory=list)
 
     def scope(

@@ -122,9 +122,18 @@ class _Scanner:
         while self.pos < len(self.text):
             self.unit()
         if self.depth:
-            opened = [t for t in self.out if t.kind == "LBRACE"]
-            self.fail("'{' is never closed", opened[-1].at if opened else 0, hint="add '}'")
+            self.fail("'{' is never closed", self.unclosed(), hint="add '}'")
         return _tell_bars_apart(self.source, self.out)
+
+    def unclosed(self) -> int:
+        """Where the innermost group that is still open begins."""
+        opened: list[int] = []
+        for match in re.finditer(r"\\.|[{}]", self.text):
+            if match[0] == "{":
+                opened.append(match.start())
+            elif match[0] == "}" and opened:
+                opened.pop()
+        return opened[-1] if opened else 0
 
     # --- pieces --------------------------------------------------------------------------------------
 
@@ -244,11 +253,11 @@ class _Scanner:
 
     def group(self) -> None:
         """A group with everything in it, up to its closing brace."""
-        depth, at = self.depth, self.pos
+        depth = self.depth
         self.unit()
         while self.depth > depth:
             if self.pos >= len(self.text):
-                self.fail("'{' is never closed", at, hint="add '}'")
+                self.fail("'{' is never closed", self.unclosed(), hint="add '}'")
             self.unit()
 
     def raw_group(self, at: int) -> str | None:

@@ -15,7 +15,15 @@ from typing import Any, NoReturn
 from symgrad.errors import ReadError
 from symgrad.reading.latex_tokens import Tok, fail_at, tokenise
 
-__all__ = ["Node", "letters_of", "parse", "parse_statements", "same_writing", "walk_nodes"]
+__all__ = [
+    "Node",
+    "letters_of",
+    "parse",
+    "parse_statements",
+    "same_writing",
+    "split_statements",
+    "walk_nodes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,17 @@ def parse_statements(source: str, words: frozenset[str] = frozenset()) -> list[N
     if not result:
         raise ReadError("there is no formula: the text is empty", source=source, line=1, column=1)
     return result
+
+
+def split_statements(source: str, words: frozenset[str] = frozenset()) -> list[tuple[int, str]]:
+    r"""The statements of a display as they are written, with their offsets.
+
+    >>> split_statements(r"z = W x, \qquad a = \tanh(z) .")
+    [(0, 'z = W x'), (17, 'a = \\tanh(z)')]
+
+    Raises   ReadError, TooLargeError
+    """
+    return [(s.at, source[s.at : s.end]) for s in parse_statements(source, words)]
 
 
 def parse(source: str, words: frozenset[str] = frozenset()) -> Node:

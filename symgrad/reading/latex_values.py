@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import sympy
 from sympy import Basic, Dummy, Expr, KroneckerDelta, Mul, Pow, S, Sum, Symbol
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
@@ -98,6 +99,11 @@ def fits(p: Expr, q: Expr) -> bool:
     for one, other in ((p, q), (q, p)):
         if isinstance(one, Dummy):
             raise OpenSize(one, other)
+        unknown = [s for s in one.free_symbols if isinstance(s, Dummy)]
+        if len(unknown) == 1 and one.is_Mul:
+            ratio = sympy.cancel(other / (one / unknown[0]))
+            if sympy.denom(ratio) == 1 and unknown[0] not in ratio.free_symbols:
+                raise OpenSize(unknown[0], ratio)
     return shapes_are_free()
 
 
