@@ -421,7 +421,7 @@ def symbols_in_node(node: Node) -> str | None:
     from symgrad.expr import Model
     from symgrad.linting.prose import GENERIC
     from symgrad.reading.claim import Context
-    from symgrad.reading.latex_context import Setting
+    from symgrad.reading.latex_setting import Setting
 
     if node.kind not in ("letter", "word", "accent", "scripted", "group"):
         return None

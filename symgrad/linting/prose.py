@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from symgrad.errors import SymgradError
 from symgrad.expr import Model
 from symgrad.reading.claim import Context
-from symgrad.reading.latex_context import Setting
 from symgrad.reading.latex_define import name_of
+from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import parse_statements
 
 __all__ = ["GENERIC", "Said", "said_by_formula", "said_by_sentence", "symbols_in"]

@@ -10,14 +10,10 @@ from symgrad.errors import ReadError, SymgradError
 from symgrad.expr import Definition, Model, gradient, is_matrix, is_scalar, jacobian, shape_of
 from symgrad.reading.claim import Context
 from symgrad.reading.latex import _Claims
-from symgrad.reading.latex_context import (
-    Setting,
-    _as_function_definition,
-    _functions,
-    _model_definition,
-    setting_of,
-)
+from symgrad.reading.latex_context import setting_of
+from symgrad.reading.latex_definitions import extend_model, is_function_definition, read_functions
 from symgrad.reading.latex_scope import Unbound, marked, stem_of
+from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse_statements
 from symgrad.reading.latex_values import OpenSize
 
@@ -50,12 +46,12 @@ def define(text: str, context: Context) -> tuple[Model, bool]:
     """
     setting = setting_of(context)
     (chain,) = parse_statements(text, setting.words)
-    _functions(setting, text, chain)
-    if _as_function_definition(setting, chain):
+    read_functions(setting, text, chain)
+    if is_function_definition(setting, chain):
         return setting.model, True
     first, *rest = chain.parts[0::2]
     try:
-        _model_definition(setting, text, first, rest)
+        extend_model(setting, text, first, rest)
     except Unbound as unbound:
         raise ReadError(f"{unbound.letter} is neither an index nor a layer here") from None
     except OpenSize as size:

@@ -35,7 +35,7 @@ from symgrad.reading.latex_tree import Node, parse_statements, same_writing, wal
 from symgrad.reading.latex_values import OpenSize, Val, has_index, lifted, turned
 from symgrad.reading.latex_writing import derivative_parts
 
-__all__ = ["read_definitions"]
+__all__ = ["extend_model", "is_function_definition", "read_definitions", "read_functions"]
 
 
 def read_definitions(setting: Setting) -> None:
@@ -55,7 +55,7 @@ def read_definitions(setting: Setting) -> None:
         equals = Node("rel", (), side.at, side.at, "=")
         chains.append((" " * side.end, Node("chain", (first, equals, side), side.at, side.end)))
     for text, chain in chains:
-        _functions(setting, text, chain)
+        read_functions(setting, text, chain)
         call = _as_call(chain.parts[0])
         if call is not None and not (call[0].kind == "word" and call[0].text in FUNCTION_WORDS):
             setting.called.append(marked(call[0]))
@@ -134,7 +134,7 @@ def _outside(setting: Setting, chains: list[tuple[str, Node]]) -> bool:
     return False
 
 
-def _functions(setting: Setting, text: str, chain: Node) -> None:
+def read_functions(setting: Setting, text: str, chain: Node) -> None:
     r"""F = \tanh; f(x) = 1/(1 + e^{-x}); z = h(a) = \tanh(a); a = f(z) where the model says tanh."""
     sides = chain.parts[0::2]
     first = sides[0]
@@ -268,7 +268,7 @@ def _definition(setting: Setting, text: str, chain: Node, has_model: bool) -> bo
     """
     sides = chain.parts[0::2]
     first, *rest = sides
-    if _as_function_definition(setting, chain) or _is_range_of_layers(chain):
+    if is_function_definition(setting, chain) or _is_range_of_layers(chain):
         return True
     if not has_model and (
         first.kind == "frac" or (first.kind == "term" and first.parts[0].kind in ("nabla", "partial"))
@@ -282,7 +282,7 @@ def _definition(setting: Setting, text: str, chain: Node, has_model: bool) -> bo
     if has_model:
         _second_name(setting, text, first, rest)
         return True
-    return _model_definition(setting, text, first, rest)
+    return extend_model(setting, text, first, rest)
 
 
 def _is_range_of_layers(chain: Node) -> bool:
@@ -290,7 +290,8 @@ def _is_range_of_layers(chain: Node) -> bool:
     return chain.parts[0].kind == "letter" and all(p.kind == "number" for p in chain.parts[2::2])
 
 
-def _as_function_definition(setting: Setting, chain: Node) -> bool:
+def is_function_definition(setting: Setting, chain: Node) -> bool:
+    """Whether a definition only says what a function is."""
     call = _as_call(chain.parts[0])
     if call is None:
         return (
@@ -450,7 +451,8 @@ def _values(
     """The values of a right side at every layer, with the letters on the left as indices."""
     from symgrad.reading.latex import _explore
 
-    letters = _script_letters(first) if not setting.context.definitions else set()
+    is_open = not setting.context.definitions and setting.context.model is None
+    letters = _script_letters(first) if is_open else set()
     given = {k: n for k, n in setting.layers.items() if k not in letters}
 
     def attempt(scope: Scope) -> tuple[dict[str, int], Val]:
@@ -487,7 +489,7 @@ def _over_left_indices(setting: Setting, scope: Scope, first: Node, side: Node) 
     return value
 
 
-def _model_definition(setting: Setting, text: str, first: Node, rest: list[Node]) -> bool:
+def extend_model(setting: Setting, text: str, first: Node, rest: list[Node]) -> bool:
     """A definition becomes a part of the model, at every layer at which its names are known."""
     call = _as_call(first)
     m = marked(first if call is None else call[0])

@@ -7,6 +7,7 @@ all of them and keeps what fits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sympy import Pow, Rational, S, Sum
 
