@@ -114,6 +114,15 @@ class Derivation:
 
         return to_numpy(self.final)
 
+    def to_code(self, form: Literal["numpy", "jax", "torch"] = "numpy") -> str:
+        """A module with a complete function for NumPy, JAX or PyTorch; of a Hessian also its product with a vector.
+
+        Raises   UnsupportedError for what has no array code
+        """
+        from symgrad.rendering.code import to_code
+
+        return to_code(self, form)
+
     def to_latex(self) -> str:
         """The final form in LaTeX, without its left side."""
         from symgrad.rendering import to_latex
