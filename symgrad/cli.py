@@ -20,7 +20,7 @@ from symgrad.errors import OutputError, SymgradError, UnsupportedError
 
 __all__ = ["main"]
 
-_LATER = ("html", "jax", "torch", "pdf", "ipynb")
+_LATER = ("html", "pdf", "ipynb")
 
 
 class _Group(click.Group):
@@ -48,7 +48,12 @@ def cli() -> None:
 @click.option("--method", help="backprop, differential or components; chosen if not given.")
 @click.option("--layout", default="gradient", help="gradient or numerator.")
 @click.option("--structure", help="symmetric-subspace, symmetric-entries or diagonal-entries.")
-@click.option("--format", "form", default="text", help="text, md, tex, json or numpy.")
+@click.option(
+    "--format",
+    "form",
+    default="text",
+    help="text, md, tex, json; expr (the answer alone); numpy, jax or torch (code).",
+)
 @click.option("--lang", default="en", help="Language of the words: en or zh.")
 @click.option("-o", "--output", help="Write to a file instead of standard output.")
 @click.option("--check/--no-check", default=True, help="Check every step (default) or not.")
@@ -74,7 +79,7 @@ def derive(question: str | None, **options: Any) -> None:
     from symgrad.api import derive as derive_it
 
     question = question.strip()
-    form = _known_format(options["form"], ("text", "md", "tex", "json", "numpy"))
+    form = _known_format(options["form"], ("text", "md", "tex", "json", "expr", "numpy", "jax", "torch"))
     _check_choice("--kind", options["kind"], ("gradient", "jacobian", "hessian", "differential"))
     _check_choice("--layout", options["layout"], ("gradient", "numerator", "denominator"))
     asked: Any = question
@@ -108,8 +113,10 @@ def derive(question: str | None, **options: Any) -> None:
 
 
 def _rendered(derivation: Any, form: str, lang: str) -> str:
-    if form == "numpy":
+    if form == "expr":
         return derivation.to_numpy() + "\n"
+    if form in ("numpy", "jax", "torch"):
+        return derivation.to_code(form)
     from symgrad.rendering.derivation import render, to_json
 
     if form == "json":

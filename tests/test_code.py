@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from symgrad import Derivation, derive, read_model
+from symgrad.errors import UnsupportedError
 
 jax = pytest.importorskip("jax")
 torch = pytest.importorskip("torch")

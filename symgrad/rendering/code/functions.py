@@ -68,7 +68,7 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
     def gradient_x(x, A):
         """The gradient of x @ A @ x by x.
     <BLANKLINE>
-            (A + A.T) @ x
+            (A.T + A) @ x
     <BLANKLINE>
         Arguments
             x: n
@@ -78,7 +78,8 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
     <BLANKLINE>
         Arrays of floats; a vector has one axis. One point a call. Needs NumPy only.
         """
-        return (A + A.T) @ x
+        return (A.T + A) @ x
+    <BLANKLINE>
 
     Raises   UnsupportedError for another format, and for what has no array code
     '''

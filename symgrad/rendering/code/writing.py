@@ -157,7 +157,8 @@ class Writer:
         return text, _SUM
 
     def _multiply(self, node: Node) -> _Text:
-        return " * ".join(self.at(a, _POWER) for a in node.args), _PRODUCT
+        first = self.at(node.args[0], _PRODUCT if node.args[0].op == "multiply" else _POWER)
+        return " * ".join([first, *(self.at(a, _POWER) for a in node.args[1:])]), _PRODUCT
 
     def _divide(self, node: Node) -> _Text:
         above, below = node.args
