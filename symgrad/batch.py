@@ -5,44 +5,38 @@ One bad line never stops the others; every question has a time limit; answers ar
 
 from __future__ import annotations
 
+import contextlib
 import json
-import signal
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NoReturn
 
 from symgrad.errors import ReadError, SymgradError, UnsupportedError
+from symgrad.workers import LONGEST_LINE, answers_in_order, time_limit
 
 __all__ = ["answer_all", "answer_line"]
 
 _KINDS = ("gradient", "jacobian", "hessian", "differential")
 _LAYOUTS = ("gradient", "numerator", "denominator")
-_LONGEST_LINE = 1_000_000
 
 
 def answer_all(lines: Iterable[str], *, jobs: int = 1, seconds: float = 60.0) -> Iterator[str]:
     """The answers to the questions of a batch file, one line each, in order; empty lines are passed by."""
-    questions = ((line, seconds) for line in lines if line.strip())
-    if jobs <= 1:
-        yield from map(_answer, questions)
-        return
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
-        yield from pool.map(_answer, questions, chunksize=4)
+    return answers_in_order(lines, "symgrad.batch:answer_line", _unanswered, jobs=jobs, seconds=seconds)
 
 
-def _answer(question: tuple[str, float]) -> str:
-    return answer_line(*question)
+def _unanswered(line: str, reason: str) -> str:
+    """The answer where the process that was asked gave none."""
+    record = _blank()
+    with contextlib.suppress(SymgradError):
+        _question(line, record)
+    ran_out = "time limit" in reason
+    record |= {"status": "unsupported" if ran_out else "error", "message": reason}
+    return _as_line(record)
 
 
-def answer_line(line: str, seconds: float = 60.0) -> str:
-    """The answer to one question, as a line of JSON.
-
-    >>> json.loads(answer_line('{"id": 1, "f": "x @ x", "shapes": {"x": ["n"]}, "wrt": "x"}'))["answer"]
-    '2 * x'
-    """
-    start = time.perf_counter()
-    record: dict[str, Any] = {
+def _blank() -> dict[str, Any]:
+    return {
         "id": None,
         "status": "error",
         "answer": None,
@@ -55,9 +49,28 @@ def answer_line(line: str, seconds: float = 60.0) -> str:
         "assumptions": [],
         "message": None,
     }
+
+
+def _as_line(record: dict[str, Any]) -> str:
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(record)
+    return text
+
+
+def answer_line(line: str, seconds: float = 60.0) -> str:
+    """The answer to one question, as a line of JSON.
+
+    >>> json.loads(answer_line('{"id": 1, "f": "x @ x", "shapes": {"x": ["n"]}, "wrt": "x"}'))["answer"]
+    '2 * x'
+    """
+    start = time.perf_counter()
+    record = _blank()
     try:
         question = _question(line, record)
-        with _TimeLimit(seconds):
+        with time_limit(seconds):
             record |= _derived(question)
     except ReadError as error:
         record |= {"status": "unreadable", "message": str(error)}
@@ -72,7 +85,7 @@ def answer_line(line: str, seconds: float = 60.0) -> str:
     except Exception as error:
         record |= {"status": "error", "message": f"a fault of symgrad: {type(error).__name__}: {error}"}
     record["seconds"] = round(time.perf_counter() - start, 4)
-    return json.dumps(record, ensure_ascii=False)
+    return _as_line(record)
 
 
 def _derived(question: dict[str, Any]) -> dict[str, Any]:
@@ -107,8 +120,8 @@ def _derived(question: dict[str, Any]) -> dict[str, Any]:
 
 def _question(line: str, record: dict[str, Any]) -> dict[str, Any]:
     """The question of a line; its id is noted as soon as it is known."""
-    if len(line) > _LONGEST_LINE:
-        _refuse(f"the line has more than {_LONGEST_LINE} characters")
+    if len(line) > LONGEST_LINE:
+        _refuse(f"the line has more than {LONGEST_LINE} characters")
     try:
         question = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -117,6 +130,9 @@ def _question(line: str, record: dict[str, Any]) -> dict[str, Any]:
         _refuse("the line is no JSON object")
     if isinstance(question.get("id"), str | int | float):
         record["id"] = question["id"]
+    if "\ufffd" in line:
+        _refuse("the line is no text in UTF-8")
+    question = {name: value for name, value in question.items() if value is not None}
     for name in ("f", "wrt"):
         if not isinstance(question.get(name), str):
             _refuse(f"the field {name} is missing or no text")
@@ -124,10 +140,7 @@ def _question(line: str, record: dict[str, Any]) -> dict[str, Any]:
         if question.get(name) is not None and question[name] not in known:
             _refuse(f"{name} is {question[name]!r}", "known: " + ", ".join(known))
     for name in ("definitions", "dims_equal", "functions"):
-        value = question.get(name)
-        if value is None:
-            question.pop(name, None)
-        elif not isinstance(value, list):
+        if not isinstance(question.get(name, []), list):
             _refuse(f"the field {name} is no list")
     if any(not isinstance(d, str) for d in question.get("definitions", ())):
         _refuse("a definition is no text")
@@ -139,23 +152,3 @@ def _question(line: str, record: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse(message: str, hint: str | None = None) -> NoReturn:
     raise ReadError(message, hint=hint)
-
-
-class _TimeLimit:
-    """Raises TimeoutError inside the block when the time is up, where the platform has alarms."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def __enter__(self) -> None:
-        if hasattr(signal, "setitimer"):
-            self._before = signal.signal(signal.SIGALRM, self._stop)
-            signal.setitimer(signal.ITIMER_REAL, self.seconds)
-
-    def __exit__(self, *_: object) -> None:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._before)
-
-    def _stop(self, *_: object) -> None:
-        raise TimeoutError

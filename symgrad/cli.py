@@ -128,20 +128,30 @@ def _rendered(derivation: Any, form: str, lang: str) -> str:
 
 def _batch(options: dict[str, Any]) -> None:
     from symgrad.batch import answer_all
-    from symgrad.files import read_text, write_text
+    from symgrad.files import check_readable, write_lines
+    from symgrad.workers import read_lines
 
-    lines = read_text(options["batch"]).splitlines()
-    answers = answer_all(lines, jobs=options["jobs"], seconds=options["time_limit"])
-    count = sum(1 for line in lines if line.strip())
+    path = options["batch"]
+    check_readable(path)
+    answers = answer_all(read_lines(path), jobs=options["jobs"], seconds=options["time_limit"])
+    shown = _progress(answers, None if path == "-" else _count_lines(path), "questions")
     if options["output"]:
-        write_text(Path(options["output"]), "".join(a + "\n" for a in _progress(answers, count, "questions")))
+        write_lines(Path(options["output"]), shown)
         return
-    for answer in _progress(answers, count, "questions"):
+    for answer in shown:
         sys.stdout.write(answer + "\n")
         sys.stdout.flush()
 
 
-def _progress(items: Iterable[Any], count: int, what: str) -> Iterable[Any]:
+def _count_lines(path: str) -> int | None:
+    """How many lines a file has, for the progress bar; None where it is no file that can be read twice."""
+    if not sys.stderr.isatty() or not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as stream:
+        return sum(bool(line.strip()) for line in stream)
+
+
+def _progress(items: Iterable[Any], count: int | None, what: str) -> Iterable[Any]:
     """The items, with a progress bar where standard error is a terminal and standard output is not."""
     if not sys.stderr.isatty() or sys.stdout.isatty():
         yield from items

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from symgrad.errors import OutputError, ReadError, TooLargeError
 
-__all__ = ["read_text", "write_files", "write_text"]
+__all__ = ["check_readable", "read_text", "write_files", "write_lines", "write_text"]
 
 _LARGEST = 20_000_000
 
@@ -37,6 +37,43 @@ def read_text(path: str) -> str:
 def _bytes(path: Path) -> bytes:
     with path.open("rb") as stream:
         return stream.read(_LARGEST + 1)
+
+
+def check_readable(path: str) -> None:
+    """Refuse what cannot be read before the work begins.
+
+    Raises   ReadError
+    """
+    if path == "-":
+        return
+    try:
+        if Path(path).is_dir():
+            raise ReadError(f"{path} is a folder, not a file")
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise ReadError(f"{path}: {error.strerror or error}") from error
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines as they come into a file that is there only when all of them are.
+
+    Raises   OutputError if it cannot be written
+    """
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(line + "\n" for line in lines)
+        Path(part).chmod(0o644)
+        os.replace(part, path)  # noqa: PTH105 - the atomic one
+        part = None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
