@@ -163,12 +163,13 @@ def _context(claims: list[str], options: dict[str, Any]) -> tuple[list[str], Any
 
 
 def _batch(options: dict[str, Any]) -> None:
-    from symgrad.files import read_text, write_text
+    from symgrad.files import check_readable, write_lines
     from symgrad.verify_batch import verdict_lines
+    from symgrad.workers import read_lines
 
-    lines = read_text(options["batch"]).splitlines()
+    check_readable(options["batch"])
     answers: Iterable[str] = verdict_lines(
-        lines,
+        read_lines(options["batch"]),
         jobs=options["jobs"],
         seconds=options["time_limit"],
         lang=options["lang"],
@@ -179,13 +180,13 @@ def _batch(options: dict[str, Any]) -> None:
     def noted() -> Iterator[str]:
         for answer in answers:
             seen.append(json.loads(answer)["verdict"] == "refuted")
-            yield answer + "\n"
+            yield answer
 
     if options["output"]:
-        write_text(Path(options["output"]), "".join(noted()))
+        write_lines(Path(options["output"]), noted())
     else:
         for line in noted():
-            sys.stdout.write(line)
+            sys.stdout.write(line + "\n")
             sys.stdout.flush()
     if any(seen):
         sys.exit(1)

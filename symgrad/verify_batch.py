@@ -5,15 +5,16 @@ One bad line never stops the others. Every claim has a budget of time and, in wo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from symgrad.checking.budget import limit_memory
 from symgrad.errors import ReadError, SymgradError, UnsupportedError
 from symgrad.reading.claim import KINDS, Context
+from symgrad.workers import answers_in_order
 
 __all__ = ["context_of", "verdict_line", "verdict_lines"]
 
@@ -30,27 +31,32 @@ def verdict_lines(
     megabytes: int = _MEGABYTES,
 ) -> Iterator[str]:
     """The verdicts on the claims of a batch file, one line each, in order; empty lines are passed by."""
-    claims = ((line, seconds, lang) for line in lines if line.strip())
-    if jobs <= 1:
-        yield from map(_answer, claims)
-        return
-    with ProcessPoolExecutor(max_workers=jobs, initializer=limit_memory, initargs=(megabytes,)) as pool:
-        yield from pool.map(_answer, claims, chunksize=4)
+    return answers_in_order(
+        lines,
+        "symgrad.verify_batch:bounded_verdict_line",
+        _undecided,
+        jobs=jobs,
+        seconds=seconds,
+        options={"lang": lang, "megabytes": megabytes},
+    )
 
 
-def _answer(claim: tuple[str, float, str]) -> str:
-    return verdict_line(*claim)
+def bounded_verdict_line(line: str, seconds: float, lang: str, megabytes: int) -> str:
+    """The verdict on one claim, in a process whose memory is bounded."""
+    limit_memory(megabytes)
+    return verdict_line(line, seconds, lang)
 
 
-def verdict_line(line: str, seconds: float = 10.0, lang: str = "en") -> str:
-    """The verdict on one claim, as a line of JSON.
+def _undecided(line: str, reason: str) -> str:
+    """The verdict where the process that was asked gave none."""
+    record = _blank()
+    with contextlib.suppress(SymgradError):
+        _question(line, record)
+    return json.dumps(record | {"verdict": "undecided", "message": reason})
 
-    >>> line = '{"id": 1, "f": "x @ x", "shapes": {"x": ["n"]}, "wrt": "x", "claim": "2 * x"}'
-    >>> json.loads(verdict_line(line))["verdict"]
-    'proved'
-    """
-    start = time.perf_counter()
-    record: dict[str, Any] = {
+
+def _blank() -> dict[str, Any]:
+    return {
         "id": None,
         "verdict": "unreadable",
         "kind": None,
@@ -65,6 +71,17 @@ def verdict_line(line: str, seconds: float = 10.0, lang: str = "en") -> str:
         "conditions": [],
         "seconds": 0.0,
     }
+
+
+def verdict_line(line: str, seconds: float = 10.0, lang: str = "en") -> str:
+    """The verdict on one claim, as a line of JSON.
+
+    >>> line = '{"id": 1, "f": "x @ x", "shapes": {"x": ["n"]}, "wrt": "x", "claim": "2 * x"}'
+    >>> json.loads(verdict_line(line))["verdict"]
+    'proved'
+    """
+    start = time.perf_counter()
+    record = _blank()
     try:
         question = _question(line, record)
         from symgrad.verifying import verdict_on

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 
 __all__ = ["LONGEST_LINE", "answers_in_order", "read_lines", "serve", "time_limit"]
@@ -84,15 +84,15 @@ def time_limit(seconds: float) -> Iterator[None]:
 # --- the process that answers -----------------------------------------------------------------------------
 
 
-def serve(task: str, seconds: float) -> None:
+def serve(task: str, seconds: float, options: str) -> None:
     """Answer the questions on standard input with the function `module:name`; what runs in a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends its workers
     answers, questions = os.dup(1), sys.stdin.buffer
     os.dup2(2, 1)  # nothing that is printed by the way gets among the answers
     module, _, name = task.partition(":")
-    answer = getattr(import_module(module), name)
+    answer, keywords = getattr(import_module(module), name), json.loads(options)
     for line in questions:
-        text = answer(json.loads(line), seconds).replace("\n", " ")
+        text = answer(json.loads(line), seconds, **keywords).replace("\n", " ")
         data = text.encode("utf-8", errors="backslashreplace") + b"\n"
         while data:
             data = data[os.write(answers, data) :]
@@ -101,9 +101,10 @@ def serve(task: str, seconds: float) -> None:
 class _Worker:
     """One process, started when it is first needed."""
 
-    def __init__(self, task: str, seconds: float) -> None:
+    def __init__(self, task: str, seconds: float, options: str) -> None:
         self._task = task
         self._seconds = seconds
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._ended = False
@@ -114,11 +115,12 @@ class _Worker:
                 raise EOFError
             if self._process is None:
                 program = (
-                    "import sys; from symgrad.workers import serve; serve(sys.argv[1], float(sys.argv[2]))"
+                    "import sys; from symgrad.workers import serve; "
+                    "serve(sys.argv[1], float(sys.argv[2]), sys.argv[3])"
                 )
                 paths = [str(p) for p in sys.path if p]
                 self._process = subprocess.Popen(  # noqa: S603 - this program, by its own interpreter
-                    [sys.executable, "-c", program, self._task, str(self._seconds)],
+                    [sys.executable, "-c", program, self._task, str(self._seconds), self._options],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -187,19 +189,25 @@ class _Worker:
 
 
 def answers_in_order(
-    lines: Iterable[str], task: str, failed: Failed, *, jobs: int = 1, seconds: float = 60.0
+    lines: Iterable[str],
+    task: str,
+    failed: Failed,
+    *,
+    jobs: int = 1,
+    seconds: float = 60.0,
+    options: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
     """The answers to the lines that are not empty, each as soon as those before it are out.
 
-    `task` names the function that answers, `module:name`, called with the line and the time limit; `failed` makes the
-    answer to a line whose worker did not give one, from the line and the reason.
+    `task` names the function that answers, `module:name`, called with the line, the time limit and the options as
+    keywords; `failed` makes the answer to a line whose worker did not give one, from the line and the reason.
     """
     source = iter(lines)
     reading, changed = threading.Lock(), threading.Condition()
     answers: dict[int, str] = {}
     state = {"asked": 0, "given": 0, "done": False, "ended": False}
     errors: list[BaseException] = []
-    workers = [_Worker(task, seconds) for _ in range(jobs)]
+    workers = [_Worker(task, seconds, json.dumps(dict(options or {}))) for _ in range(jobs)]
 
     def next_line() -> tuple[int, str] | None:
         with reading:
