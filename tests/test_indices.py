@@ -284,3 +284,65 @@ def test_sums_over_entries_have_numpys_value() -> None:
         for b in range(6):
             wanted += np.einsum("oc,cij->oij", w[:, :, a, b], x[:, a : a + 4, b : b + 2])
     assert np.allclose(got, wanted)
+
+
+MORE = (
+    # f, definitions, shapes, assumptions, wrt, the answer in the text language
+    (
+        "sum(i, G[i] * Y[i])",
+        ("Y[i] = sum(k, W[k] * X[2*i+k])",),
+        "W: w, X: n",
+        "",
+        "X",
+        "sum(i in max(0,ceil((p-w+1)/2))..min(floor((p)/2),floor((n-w)/2)), G[i] * W[p-2*i])",
+    ),
+    ("sum(i, max(0, x[i])**2)", (), "x: n", "", "x", "2 * relu(x) * (x > 0)"),
+    ("sum(i, max(j, A[i,j]))", (), "A: n m", "", "A", "1 - (max(j, A[i, j]) - A[i, j] > 0)"),
+    ("sum(K * T) + norm(K)**2", (), "K: n m l, T: n m l", "", "K", "2 * K[i, j, k] + T[i, j, k]"),
+    ("sum(i, j, k, T[i,j,k] * x[i])", (), "", "", "x", "sum(j, k, T[i, j, k])"),
+    (
+        "sum(i, j, T[i,j] * sum(a, b, c, S[a,b,c] * A[i,a] * B[j,b] * u[c]))",
+        (),
+        "T: m n, S: p q r, A: m p, B: n q, u: r",
+        "",
+        "S",
+        "u[c] * sum(i, j, A[i, a] * B[j, b] * T[i, j])",
+    ),
+    ("sum(b, i, j, x[b,i] * A[i,j] * y[b,j])", (), "x: t m, A: m n, y: t n", "", "A", "x.T @ y"),
+    (
+        "sum(i in 1..n-1, (x[i] - x[i-1])**2)",
+        (),
+        "x: n",
+        "",
+        "x",
+        "2 * (x[i] - x[i-1]) * inrange(i-1, n-1) - 2 * (x[i+1] - x[i]) * inrange(i, n-1)",
+    ),
+    (
+        "sum(n, c, G[n,c] * Y[n,c])",
+        (
+            "mu[c] = sum(n, X[n,c]) / b",
+            "s[c] = sum(n, (X[n,c] - mu[c])**2) / b",
+            "Y[n,c] = gamma[c] * (X[n,c] - mu[c]) / sqrt(s[c] + eps) + beta[c]",
+        ),
+        "X: b d, gamma: d, beta: d, G: b d, eps:",
+        "eps: positive",
+        "beta",
+        "sum(G, axis=0)",
+    ),
+)
+
+
+@pytest.mark.parametrize(("f", "given", "shapes", "assume", "wrt", "answer"), MORE, ids=lambda v: str(v)[:30])
+def test_strides_extrema_and_statistics(
+    f: str, given: tuple[str, ...], shapes: str, assume: str, wrt: str, answer: str
+) -> None:
+    derivation = derive(f, wrt, given=given, shapes=shapes, assume=assume or None)
+    assert derivation.to_numpy() == answer
+    assert derivation.evidence.level in PASSED
+
+
+def test_a_part_that_stands_in_two_definitions_gets_no_step_of_its_own() -> None:
+    """X - mu in the variance and in the normalised value: its gradient would not say which one is meant."""
+    given = ("mu = sum(X, axis=0) / b", "s = sum((X - mu)**2, axis=0) / b", "Y = (X - mu) / sqrt(s + eps)")
+    derivation = derive("sum(G * Y)", "X", given=given, shapes="X: b d, G: b d, eps:", assume="eps: positive")
+    assert derivation.evidence.level in PASSED

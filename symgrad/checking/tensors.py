@@ -150,6 +150,10 @@ class _Scope:
             return int(e)
         if e in self.given:
             return round(float(self.given[e]))
+        if isinstance(e, sympy.floor | sympy.ceiling):
+            q = sympy.fraction(sympy.together(e.args[0]))[1]
+            above = self._place(sympy.expand(e.args[0] * q))
+            return above // int(q) if isinstance(e, sympy.floor) else -((-above) // int(q))
         args = [self._place(a) for a in e.args]
         if e.is_Add:
             return sum(args[1:], args[0])
@@ -163,10 +167,6 @@ class _Scope:
             for a in args[1:]:
                 result = pick(result, a)
             return result
-        if isinstance(e, sympy.floor | sympy.ceiling):
-            q = sympy.fraction(sympy.together(e.args[0]))[1]
-            above = self._place(sympy.expand(e.args[0] * q))
-            return above // int(q) if isinstance(e, sympy.floor) else -((-above) // int(q))
         raise UnsupportedError(f"{e} is no index")
 
     def _sum(self, e: Sum, limits: list[Any]) -> Table:

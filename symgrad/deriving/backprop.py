@@ -87,13 +87,15 @@ class Sweep:
     """The result of a reverse sweep of the scalar `f`.
 
     `adjoints` maps every input and every definition between it and `f` to its adjoint, written with the
-    unevaluated gradients by the definitions that use it; `steps` are in order.
+    unevaluated gradients by the definitions that use it; `steps` are in order. `ambiguous` are parts without a name
+    that stand in several definitions: a gradient by one of them would not say by which, so they get no step.
     """
 
     f: Expr
     steps: list[Step] = field(default_factory=list)
     adjoints: dict[Expr, Expr] = field(default_factory=dict)
     step_of: dict[Expr, int] = field(default_factory=dict)
+    ambiguous: frozenset[Expr] = frozenset()
 
     def record(self, rule: str, equation: Iterable[Expr], premises: Iterable[int]) -> int:
         """Add a step; equal neighbours of the chain are written once. Returns its number."""
@@ -137,6 +139,8 @@ def backprop(model: Model, f: Expr, wrt: Collection[Expr], tidy: Tidy | None = N
     sweep = Sweep(f)
     definitions = list(model.definitions())
     waiting: dict[Expr, list[Contribution]] = {}
+    formulas = [d.value for d in definitions]
+    sweep.ambiguous = _in_several(formulas if f in {d.symbol for d in definitions} else [*formulas, f])
     if any(d.symbol == f for d in definitions):
         sweep_back(sweep, definitions, {f: S.One}, wrt, tidy, waiting)
     else:
@@ -150,6 +154,17 @@ def backprop(model: Model, f: Expr, wrt: Collection[Expr], tidy: Tidy | None = N
             number = sweep.record("independent", (gradient(f, symbol), sweep.adjoints[symbol]), ())
             sweep.step_of[symbol] = number
     return sweep
+
+
+def _in_several(formulas: Iterable[Expr]) -> frozenset[Expr]:
+    """The parts without a name that stand in more than one formula."""
+    once: set[Expr] = set()
+    again: set[Expr] = set()
+    for formula in formulas:
+        parts = {n for n in walk(formula) if isinstance(n, Expr) and not is_leaf(n)} - {formula}
+        again |= parts & once
+        once |= parts
+    return frozenset(again)
 
 
 def sweep_back(
@@ -284,6 +299,8 @@ def _settle_inner(
     """
     value = tidy(add(*(c.value for c in parts)))
     why = tuple(sorted({n for c in parts for n in c.premises}))
+    if node in sweep.ambiguous:
+        return value, value, why
     only = parts[0] if len(parts) == 1 else None
     if value.is_Number or isinstance(value, Gradient | ScalarGradient):
         return value, value, why

@@ -207,7 +207,10 @@ def _variable(
         formula = entry(d.value, *places, indices=ix)
         formula, raw = _derived(d, formula, v, places, at, ix)
         premise = (settled[d.symbol],) if settled[d.symbol] else ()
-        number = sweep.record("components.entry", (c, formula), (), entry=c) if c != formula else 0
+        said = isinstance(d.value, Entries | TensorEntries) and formula == d.value.body
+        number = (
+            sweep.record("components.entry", (c, formula), (), entry=c) if c != formula and not said else 0
+        )
         worked_out = contract(raw, {**sizes, **dict(over)})
         number = sweep.record(
             "components.derivative",

@@ -208,9 +208,10 @@ def _unshadowed(e: Expr, outer: frozenset[str]) -> Expr:
         with distribute(False):
             return e if tuple(args) == e.args else e.func(*args)
     function, limits = e.function, list(e.limits)
+    names = Indices({*outer, *names_in(e)})
     for n, (k, *bounds) in enumerate(limits):
         if k.name in outer:
-            fresh = Symbol(Indices({*outer, *names_in(e)}).fresh("lkrst").name, **k.assumptions0)
+            fresh = Symbol(names.fresh("lkrst").name, **k.assumptions0)
             function = replace_index(function, k, fresh)
             limits = [(x, *(replace_index(b, k, fresh) for b in ends)) for x, *ends in limits]
             limits[n] = (fresh, *bounds)

@@ -188,7 +188,7 @@ def _place(network: _Network, f: Expr) -> bool:
         return False
     if len(nodes) > 2:
         return False
-    a, b = (nodes[0], nodes[1]) if len(nodes) == 2 else (nodes[0], S.Zero)
+    a, b = _oriented(f, nodes) if len(nodes) == 2 else (nodes[0], S.Zero)
     m = _entrywise(f, (a, b), network.sizes)
     if m is None:
         return False
@@ -197,6 +197,13 @@ def _place(network: _Network, f: Expr) -> bool:
     else:
         network.edge(a, b, m)
     return True
+
+
+def _oriented(f: Expr, nodes: list[Expr]) -> tuple[Expr, Expr]:
+    """Two indices in the order in which most matrices have them, so that few are transposed."""
+    a, b = nodes
+    places = [n.args[1:] for n in f.atoms(MatrixElement)]
+    return (b, a) if places.count((b, a)) > places.count((a, b)) else (a, b)
 
 
 def _closed(f: Expr) -> Expr:

@@ -340,10 +340,13 @@ def known_nonnegative(e: Expr) -> bool:
         some = isinstance(inner, Max) == (e.coeff(inner) == 1)
         options = (known_nonnegative(e.xreplace({inner: a})) for a in inner.args)
         return any(options) if some else all(options)
+    for f in e.atoms(sympy.floor, sympy.ceiling):
+        # floor(x) is at most x, and at least x - (q - 1)/q where x has the denominator q
+        step = 1 - 1 / sympy.fraction(sympy.together(f.args[0]))[1]
+        low, high = (-step, 0) if isinstance(f, sympy.floor) else (0, step)
+        e = sympy.expand(e.xreplace({f: f.args[0] + (low if e.coeff(f) > 0 else high)}))
     shift = {s: s + 1 for s in e.free_symbols if s.is_positive and s.is_integer}
     if not all(s.is_nonnegative for s in e.free_symbols):
         return False
     spread = sympy.expand(e.xreplace(shift))
-    if spread.has(sympy.floor, sympy.ceiling):
-        return bool(spread.is_nonnegative)
     return all(c.is_nonnegative for c in spread.as_coefficients_dict().values())

@@ -178,7 +178,7 @@ def _search(
     while True:
         found.clear()
         try:
-            for ranks in product((0, 1, 2), repeat=len(names)):
+            for ranks in product(*((base.ranks[n],) if n in base.ranks else (0, 1, 2) for n in names)):
                 chosen = dict(zip(names, ranks, strict=True))
                 try:
                     model, value = _with_shapes(base, parts, question, chosen)
@@ -260,7 +260,7 @@ def _with_shapes(
         still_open = [s for sizes in guessed.values() for s in sizes if isinstance(s, Dummy)]
         if not still_open:
             return model, value
-        taken = set(scope.sizes) | set(scope.symbols)
+        taken = set(scope.sizes) | set(scope.symbols) | scope.letters
         letter = next(c for c in _LETTERS if c not in taken)
         scope.sizes.add(letter)
         base.sizes.add(letter)

@@ -46,6 +46,7 @@ from symgrad.expr import (
 from symgrad.expr.functions import FUNCTIONS
 from symgrad.reading import indices
 from symgrad.reading.indices import IndexScope
+from symgrad.reading.tensors import entrywise, has_tensor, over_all
 from symgrad.reading.text import LIMITS, Header, Statement, parse_expression
 
 __all__ = ["Elaborator", "Missing", "OpenSize", "Value", "names_in", "value_of"]
@@ -111,6 +112,8 @@ class Elaborator:
     later: set[str] = field(default_factory=set)
     unmade: set[str] = field(default_factory=set)
     index_scope: IndexScope | None = None
+    ranks: dict[str, int] = field(default_factory=dict)
+    letters: set[str] = field(default_factory=set)
     missing: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -475,6 +478,8 @@ class Elaborator:
 
     def _read_negative(self, tree: Any) -> Value:
         value = self.read(tree.children[-1])
+        if value.kind == "tensor":
+            return entrywise(self, negate, [value], tree)
         return Value(negate(value.expr), value.kind)
 
     def _read_positive(self, tree: Any) -> Value:
@@ -482,12 +487,19 @@ class Elaborator:
 
     def _read_transposed(self, tree: Any) -> Value:
         value = self.read(tree.children[0])
+        if value.kind == "tensor":
+            self.fail(
+                ShapeError, "a tensor has no transpose", tree, hint="permute its indices: Z[i,k,j] = T[i,j,k]"
+            )
         kind = {"vector": "row", "row": "vector"}.get(value.kind, value.kind)
         return Value(transpose(value.expr), kind)
 
     def _read_total(self, tree: Any) -> Value:
         values = [self.read(t) for t in tree.children[0::2]]
         signs = ["+", *map(str, tree.children[1::2])]
+        if has_tensor(values):
+            factors = [1 if s == "+" else -1 for s in signs]
+            return entrywise(self, lambda *t: add(*map(scale, factors, t)), values, tree)
         terms = [v if s == "+" else Value(negate(v.expr), v.kind) for s, v in zip(signs, values, strict=True)]
         kinds = {v.kind for v in terms}
         if kinds == {"scalar"}:
@@ -520,6 +532,15 @@ class Elaborator:
         return value
 
     def _multiplied(self, operator: str, a: Value, b: Value, tree: Any) -> Value:
+        if has_tensor([a, b]):
+            if operator == "@":
+                hint = "write the product by entries: Z[b,i,k] = sum(j, A[b,i,j] * B[b,j,k])"
+                self.fail(
+                    ShapeError, "@ is a product of matrices, and one side of it is a tensor", tree, hint=hint
+                )
+            return entrywise(
+                self, lambda x, y: scale(x, y if operator == "*" else power(y, -1)), [a, b], tree
+            )
         if operator == "@":
             return self._matrix_product(a, b, tree)
         if operator == "/":
@@ -575,6 +596,8 @@ class Elaborator:
 
     def _read_power(self, tree: Any) -> Value:
         base, exponent = self.read(tree.children[0]), self.read(tree.children[2])
+        if has_tensor([base, exponent]):
+            return entrywise(self, power, [base, exponent], tree)
         if exponent.kind != "scalar":
             if base.kind == "scalar" and base.expr.is_positive:
                 return Value(apply("exp", scale(sympy.log(base.expr), exponent.expr)), exponent.kind)
@@ -604,7 +627,11 @@ class Elaborator:
 
     def _read_comparison(self, tree: Any) -> Value:
         left, operator, right = tree.children
-        a, b = self.broadcast(self.read(left), self.read(right), tree, "comparison")
+        one, other = self.read(left), self.read(right)
+        if has_tensor([one, other]):
+            hint = "compare entries: T[i,j,k] > 0"
+            self.fail(ShapeError, "whole tensors are not compared", tree, hint=hint)
+        a, b = self.broadcast(one, other, tree, "comparison")
         if operator in ("<", ">="):
             a, b = b, a
         indicator = apply("step", subtract(a.expr, b.expr))
@@ -701,6 +728,8 @@ class Elaborator:
             self.fail(ReadError, f"{called} takes no range", ranges[0])
         if plain in self.functions:
             (x,) = self.arguments(tree, positional, keywords, 1)
+            if x.kind == "tensor":
+                return entrywise(self, lambda t: apply(called, t), [x], tree)
             return Value(apply(called, x.expr), x.kind)
         if called in FUNCTIONS:
             most = 1 + FUNCTIONS[called].parameters
@@ -708,12 +737,17 @@ class Elaborator:
             for v in values[1:]:
                 if v.kind != "scalar":
                     self.fail(ShapeError, f"the parameter of {called} must be a scalar", tree)
+            if values[0].kind == "tensor":
+                return entrywise(self, lambda *t: apply(called, *t), values, tree)
             return Value(apply(called, *(v.expr for v in values)), values[0].kind)
         handler = handlers().get(called)
         if handler is None:
             self._unknown_function(called, name)
         try:
             return handler(self, tree, positional, keywords)
+        except _OfTensor as met:
+            plain_call = len(positional) == 1 and not keywords
+            return over_all(self, called if plain_call else f"{called} with an axis", met.value, name)
         except SymgradError as error:
             if error.line is None:
                 error.located(self.source, *_position(name))
@@ -747,7 +781,10 @@ class Elaborator:
         if not least <= len(positional) <= most:
             wanted = str(least) if least == most else f"{least} to {most}"
             self.fail(ReadError, f"{called} takes {wanted} arguments, not {len(positional)}", tree)
-        return [self.read(a) for a in positional]
+        values = [self.read(a) for a in positional]
+        if has_tensor(values) and str(called).rstrip("'") not in (*FUNCTIONS, *self.functions):
+            raise _OfTensor(next(v for v in values if v.kind == "tensor"))
+        return values
 
     def axis(self, tree: Any, keywords: Mapping[str, Any], value: Value, default: int | None) -> int | None:
         """The axis of a reduction: 0 or 1, or -1 for the last."""
@@ -813,6 +850,12 @@ def handlers() -> Mapping[str, Callable[..., Value]]:
     from symgrad.reading.functions import FUNCTIONS_OF_THE_LANGUAGE
 
     return FUNCTIONS_OF_THE_LANGUAGE
+
+
+class _OfTensor(Exception):  # noqa: N818 - not an error: a function of matrices was given a tensor
+    def __init__(self, value: Value) -> None:
+        super().__init__()
+        self.value = value
 
 
 class Missing(Exception):  # noqa: N818 - not an error: a shape is looked for

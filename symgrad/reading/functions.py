@@ -10,6 +10,7 @@ from sympy import Expr, S
 from symgrad.errors import ReadError, ShapeError
 from symgrad.expr import (
     add,
+    apply,
     axis_max,
     axis_sum,
     convolve,
@@ -86,6 +87,29 @@ def _sum_like(whole: Callable[[Expr], Expr], along: Callable[[Expr, int], Expr])
         if keeps:
             return Value(result if axis == 1 else transpose(result), "matrix")
         return value_of(result, "vector")
+
+    return read
+
+
+def _extremum(whole: Callable[[Expr], Expr] | None, along: Callable[[Expr, int], Expr] | None) -> Handler:
+    """Max and min: of two scalars, max(a, b) = b + relu(a - b); max also of the entries of an array."""
+
+    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+        if len(positional) == 2 and not keywords:
+            a, b = scope.arguments(tree, positional, keywords, 2)
+            if a.kind == b.kind == "scalar" and (whole is None or positional[0].data != "name"):
+                if b.expr.is_zero:
+                    a, b = b, a
+                gap = subtract(b.expr, a.expr)
+                return Value(
+                    subtract(b.expr, apply("relu", gap))
+                    if whole is None
+                    else add(a.expr, apply("relu", gap)),
+                    "scalar",
+                )
+        if whole is None or along is None:
+            scope.fail(ReadError, "min takes two scalars", tree)
+        return _sum_like(whole, along)(scope, tree, positional, keywords)
 
     return read
 
@@ -242,7 +266,8 @@ def _prod(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping
 FUNCTIONS_OF_THE_LANGUAGE: dict[str, Handler] = {
     "sum": _sum_like(entry_sum, axis_sum),
     "mean": _sum_like(lambda x: divide(entry_sum(x), _count(x)), _mean_along),
-    "max": _sum_like(entry_max, axis_max),
+    "max": _extremum(entry_max, axis_max),
+    "min": _extremum(None, None),
     "norm": _norm,
     "tr": _one(trace, "matrix"),
     "trace": _one(trace, "matrix"),

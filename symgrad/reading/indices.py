@@ -174,6 +174,7 @@ def _bound_letter(scope: Elaborator, inner: IndexScope, tree: Any) -> Dummy:
     if tree.data == "range":
         ends = (_place(scope, tree.children[1]), _place(scope, tree.children[2]))
     k = inner.bind(name, tree)
+    scope.letters.add(name)
     if ends is not None:
         inner.ranges[k] = ends
     inner.open[name] = k
@@ -202,6 +203,8 @@ def _scalar(e: Expr) -> Value:
 def read_entry(scope: Elaborator, tree: Any) -> Value:
     """An entry such as A[i, j+1]; indices count from zero."""
     base, *places_of = tree.children
+    if base.data == "name":
+        scope.ranks.setdefault(str(base.children[0]), len(places_of))
     value = scope.read(base)
     places = [_place(scope, i) for i in places_of]
     if value.kind == "scalar" or len(places) != len(value.shape):
@@ -253,6 +256,13 @@ def _place(scope: Elaborator, tree: Any) -> Expr:
     if tree.data == "call" and str(tree.children[0]) in ("max", "min") and len(tree.children) > 2:
         make = sympy.Max if str(tree.children[0]) == "max" else sympy.Min
         return make(*(_place(scope, t) for t in tree.children[1:]))
+    if tree.data == "call" and str(tree.children[0]) in ("floor", "ceil") and len(tree.children) == 2:
+        inside = tree.children[1]
+        divided = inside.data == "product" and len(inside.children) == 3 and inside.children[1] == "/"
+        if divided and inside.children[2].data == "number":
+            make_whole = sympy.floor if str(tree.children[0]) == "floor" else sympy.ceiling
+            return make_whole(_place(scope, inside.children[0]) / _place(scope, inside.children[2]))
+        scope.fail(ReadError, f"{tree.children[0]} takes a place over a number: floor((n-w)/2)", tree)
     scope.fail(
         ReadError,
         "an index is a letter, a number, a size, or a sum of those",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sympy import Expr, Sum, Symbol
+from sympy import Expr, Symbol, ceiling, fraction, together
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import UnsupportedError
 from symgrad.expr import TensorElement, is_leaf, leaf_name, same_size, shape_of, walk
 
-__all__ = ["answer_index", "over_letters"]
+__all__ = ["answer_index", "largest", "over_letters", "rounded"]
 
 if TYPE_CHECKING:
     from symgrad.api import Derivation
@@ -20,7 +20,7 @@ _Printer = Callable[[Expr], tuple[str, int]]
 _ATOM = 4
 
 
-def over_letters(called: str, e: Sum, show: _Printer) -> tuple[str, int]:
+def over_letters(called: str, e: Expr, show: _Printer) -> tuple[str, int]:
     """A sum over letters; a range is written where it does not follow from the places of the letter."""
     if called != "sum":
         raise UnsupportedError(f"the text language has no spelling for {e}")
@@ -31,6 +31,19 @@ def over_letters(called: str, e: Sum, show: _Printer) -> tuple[str, int]:
         else:
             letters.append(f"{k} in {_bare(show(lower)[0])}..{_bare(show(upper)[0])}")
     return f"sum({', '.join(letters)}, {show(e.function)[0]})", _ATOM
+
+
+def largest(e: Expr, show: _Printer) -> tuple[str, int]:
+    """The largest of the entries that letters run over."""
+    letters = ", ".join(str(k) for k in e.arg.indices if not k.is_Number)
+    return f"max({letters}, {show(e.arg.body)[0]})", _ATOM
+
+
+def rounded(e: Expr, show: _Printer) -> tuple[str, int]:
+    """Floor or ceil of a fraction."""
+    above, below = fraction(together(e.args[0]))
+    word = "ceil" if isinstance(e, ceiling) else "floor"
+    return f"{word}(({_bare(show(above)[0])})/{below})", _ATOM
 
 
 def _bare(text: str) -> str:

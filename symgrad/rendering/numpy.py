@@ -31,6 +31,7 @@ from symgrad.expr import (
     Convolve,
     Correlate,
     Elementwise,
+    Entries,
     EntryMax,
     EntrySum,
     Flip,
@@ -56,7 +57,7 @@ from symgrad.expr import (
     split_scale,
 )
 from symgrad.expr.entrywise import function_name
-from symgrad.rendering.letters import over_letters
+from symgrad.rendering.letters import largest, over_letters, rounded
 from symgrad.rendering.ordering import Fraction, leading_first, scalar_terms, split_fraction, turned
 
 __all__ = ["to_numpy"]
@@ -394,7 +395,7 @@ _PRINTERS: dict[type, Callable[[Expr], _Text]] = {
     Determinant: _call("det"),
     LogDet: _call("logdet"),
     Norm: _call("norm"),
-    EntryMax: _call("max"),
+    EntryMax: lambda e: largest(e, _print) if isinstance(e.arg, Entries) else _call("max")(e),
     LogSumExp: _call("logsumexp"),
     EntrySum: _call("sum"),
     Softmax: _axis_call("softmax"),
@@ -424,6 +425,8 @@ _PRINTERS: dict[type, Callable[[Expr], _Text]] = {
     Tensor: lambda e: (e.name, _ATOM),
     KroneckerDelta: lambda e: (f"delta({', '.join(map(_index, e.args))})", _ATOM),
     InRange: lambda e: (f"inrange({', '.join(map(_index, e.args))})", _ATOM),
+    sympy.floor: lambda e: rounded(e, _print),
+    sympy.ceiling: lambda e: rounded(e, _print),
     Max: _call("max"),
     Min: _call("min"),
     MatrixSymbol: lambda e: (str(e.name), _ATOM),

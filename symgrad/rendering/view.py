@@ -79,7 +79,8 @@ def named_question(derivation: Derivation, notation: Notation) -> Notation:
         return notation
     names = {leaf_name(s) for s in leaves(derivation.of)} | set(derivation.model.symbols)
     name = next((n for n in ("f", "g", "h", "F", "G") if n not in names), "f_0")
-    return replace(notation, called={**notation.called, derivation.of: name})
+    shown = {derivation.of: name, one_based(derivation.of): name}
+    return replace(notation, called={**notation.called, **shown})
 
 
 @dataclass
@@ -191,9 +192,10 @@ class View:
             return space
         if sizes[1] == 1:
             return joined(space, "^{|^|^(", self.formula(sizes[0]), "}||)")
-        times: list[Formula | str] = [self.formula(sizes[0])]
-        for n in sizes[1:]:
-            times += [r" \times |×", self.formula(n)]
+        times: list[Formula | str] = []
+        for n in sizes:
+            times += [r" \times |×"] if times else []
+            times += ["(", self.formula(n), ")"] if n.is_Add else [self.formula(n)]
         return joined(space, "^{|^(", *times, "}|)")
 
     # --- steps ---------------------------------------------------------------------------------------
@@ -364,7 +366,8 @@ class View:
             blocks.append(Paragraph(self.words("derivation.given")))
             blocks += self.definitions(derivation.model)
         if named:
-            called = {k: v for k, v in self.notation.called.items() if k != derivation.of}
+            own = (derivation.of, one_based(derivation.of))
+            called = {k: v for k, v in self.notation.called.items() if k not in own}
             value = replace(self, notation=replace(self.notation, called=called)).formula(derivation.of)
             blocks.append(Equation((Row(self.formula(derivation.of), value),)))
         shapes = self.shapes(derivation)
