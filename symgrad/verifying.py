@@ -167,8 +167,9 @@ def _found(claim: Claim, text: str, seconds: float, start: float, shapes_said: b
     expected = None
     if judgement.word == "refuted":
         left = seconds - (time.perf_counter() - start)
-        slip = diagnose(judgement, max(min(left, seconds / 3), 0.2), shapes_said=shapes_said)
-        expected = _expected(judgement, max(min(left, seconds / 3), 0.2))
+        share = max(min(left, seconds / 3), 0.2)
+        expected = _expected(judgement, share)
+        slip = diagnose(judgement, share, expected=expected, shapes_said=shapes_said)
     return Verdict(
         judgement.claim,
         text,

@@ -18,12 +18,24 @@ from sympy.matrices.expressions.matadd import MatAdd
 
 from symgrad.checking.budget import OutOfTime, alarm, check_time, time_limit
 from symgrad.checking.counterexample import points_at
-from symgrad.checking.edits import Edit, Vocabulary, edited, order_and_transposes, terms_of, whole_shape
+from symgrad.checking.edits import Edit, Vocabulary, edited, fits, order_and_transposes, terms_of, whole_shape
 from symgrad.checking.truth import Sample, Truth
 from symgrad.checking.verdict import Judgement
-from symgrad.deriving.backprop import backprop, expand
 from symgrad.errors import SymgradError
-from symgrad.expr import add, is_leaf, is_matrix, is_scalar, printed_size, rebuild, scale, shape_of, transpose
+from symgrad.expr import (
+    add,
+    is_leaf,
+    is_matrix,
+    is_scalar,
+    leaf_name,
+    leaves,
+    printed_size,
+    same_size,
+    scale,
+    shape_of,
+    transpose,
+    walk,
+)
 from symgrad.reading.claim import Layout
 from symgrad.simplifying import Simplifier
 
@@ -57,6 +69,7 @@ KINDS_OF_SLIP: tuple[str, ...] = (
 )
 """The most specific first: of two edits that are equally small the earlier kind is named."""
 
+_MOST_FACTORS = 24
 _OTHER = ("kernel not flipped", "extra factor", "extra term")
 _MAYBE_A_SLOPE = (
     "wrong exponent",
@@ -83,11 +96,14 @@ class Slip:
     edits: int = 0
 
 
-def diagnose(judgement: Judgement, seconds: float = 3.0, *, shapes_said: bool = True) -> Slip | None:
+def diagnose(
+    judgement: Judgement, seconds: float = 3.0, *, expected: Expr | None = None, shapes_said: bool = True
+) -> Slip | None:
     """The smallest edit that makes a refuted claim true; None if the claim was not refuted or nothing is known of it.
 
     One edit is looked for, then two, until the time is up; then the kind is `other`, or what the shapes say. Where the
     writer never said what is a matrix (`shapes_said` is false), a formula that holds for scalars is called so.
+    `expected` is the right formula, in the layout of the claim, where it is known: it says what is missing.
     """
     truth, link_number = judgement.truth, judgement.link
     if judgement.word != "refuted" or link_number is None:
@@ -97,17 +113,28 @@ def diagnose(judgement: Judgement, seconds: float = 3.0, *, shapes_said: bool = 
     if any(n.key == "layout.mixed" for n in judgement.notes):
         return Slip("wrong layout", "mixed_layouts")
     link = judgement.claim.links[link_number]
-    search = _Search(truth, link, judgement.layout)
+    search = _Search(truth, link, judgement.layout, expected)
     try:
         with time_limit(seconds), alarm(seconds):
             slip = search.run()
     except (OutOfTime, RecursionError):
         slip = search.best()
+    try:
+        with time_limit(seconds), alarm(seconds):
+            return _named(judgement, truth, link, slip, shapes_said)
+    except (OutOfTime, RecursionError, SymgradError):
+        return slip or Slip("other", "other")
+
+
+def _named(judgement: Judgement, truth: Truth, link: Expr, slip: Slip | None, shapes_said: bool) -> Slip:
+    """The slip that was found; where none was, what else can be said of the claim."""
     if slip is None:
         misfit = judgement.claim.misfit is not None or any(
             n.key.startswith("shape.") for n in judgement.notes
         )
         slip = Slip("shape mismatch", "shape_mismatch") if misfit else Slip("other", "other")
+    if slip.repaired is None and (needed := _assumption_needed(truth, link, judgement.layout)) is not None:
+        return Slip("other", "holds_if", {"name": needed[0], "word": needed[1]})
     matrices_only = not shapes_said and slip.kind in ("missing transpose", "swapped order")
     if (matrices_only or slip.repaired is None) and holds_for_scalars(truth, link):
         meant = slip.terms.get("after", slip.repaired)
@@ -117,6 +144,35 @@ def diagnose(judgement: Judgement, seconds: float = 3.0, *, shapes_said: bool = 
             slip, kind="right only for scalars", key="right_only_for_scalars", terms={"after": meant}
         )
     return slip
+
+
+def _assumption_needed(truth: Truth, link: Expr, layout: Layout | None) -> tuple[str, str] | None:
+    """A name and what would have to be assumed of it for the claim to be right; None if nothing single helps."""
+    if truth.claim.misfit is not None or not truth.samples:
+        return None
+    model = truth.model
+    defined = {d.symbol for d in model.definitions()}
+    used = [truth.claim.of, link, *(d.value for d in model.definitions())]
+    for leaf in dict.fromkeys(leaf for e in used if e is not None for leaf in leaves(e)):
+        name = leaf_name(leaf)
+        said = model.assumptions.get(name, frozenset())
+        if not is_matrix(leaf) or leaf in defined:
+            continue
+        words: tuple[str, ...] = ("prob", "unit_norm") if leaf.shape[1] == 1 else ("prob_rows", "prob_cols")
+        if same_size(*leaf.shape):
+            words = ("symmetric", "orthogonal")
+        for word in words:
+            if said & {word, "diagonal", "positive_definite"}:
+                continue
+            check_time()
+            assumed = {**model.assumptions, name: said | {word}}
+            other = Truth(replace(truth.claim, model=replace(model, assumptions=assumed)))
+            gaps = [other.gap(link, s, layout) for s in other.samples]
+            if gaps and all(
+                g is not None and g.error <= s.tolerance for g, s in zip(gaps, other.samples, strict=True)
+            ):
+                return name, word
+    return None
 
 
 def holds_for_scalars(truth: Truth, link: Expr) -> bool:
@@ -140,8 +196,8 @@ def holds_for_scalars(truth: Truth, link: Expr) -> bool:
 class _Search:
     """Looks for edits of one link."""
 
-    def __init__(self, truth: Truth, link: Expr, layout: Layout | None) -> None:
-        self.truth, self.link, self.layout = truth, link, layout
+    def __init__(self, truth: Truth, link: Expr, layout: Layout | None, expected: Expr | None = None) -> None:
+        self.truth, self.link, self.layout, self.expected = truth, link, layout, expected
         self.claim = truth.claim
         self.samples: list[Sample] = truth.samples
         self.words = Vocabulary(
@@ -242,7 +298,7 @@ class _Search:
             if self.claim.misfit is None:
                 yield edit
                 continue
-            if _fits(edit.value):
+            if fits(edit.value):
                 yield edit
 
     def _two_edits(self) -> Iterator[Edit]:
@@ -315,10 +371,26 @@ class _Search:
 
     def _by_factor(self) -> None:
         ratio = self._ratio(self.link)
-        if ratio is not None and ratio != 1:
+        if ratio is None:
+            self._missing_factor()
+        elif ratio != 1:
             kind = self._kind_of(ratio)
             key = {"1/N missing": "n_missing", "wrong sign": "wrong_sign"}.get(kind, "wrong_factor")
             self._note(kind, scale(ratio, self.link), 1, key, factor=ratio)
+
+    def _missing_factor(self) -> None:
+        """A scalar of the right formula, such as a norm or a trace, that is missing or too much."""
+        if self.expected is None:
+            return
+        factors = [n for n in walk(self.expected) if is_scalar(n) and not is_leaf(n) and not n.is_number]
+        for factor in factors[:_MOST_FACTORS]:
+            check_time()
+            for value in (factor, Pow(factor, -1)):
+                ratio = self._ratio(scale(value, self.link))
+                if ratio is not None and ratio.is_Rational:
+                    whole = scale(ratio, value)
+                    self._note("wrong factor", scale(whole, self.link), 1, "missing_factor", after=whole)
+                    return
 
     def _kind_of(self, ratio: Expr) -> str:
         if ratio == -1:
@@ -356,8 +428,7 @@ class _Search:
         """Terms of the right formula that are not there."""
         if self.claim.misfit is not None or self.claim.indices or self.claim.wrt_entry is not None:
             return
-        answer = self._answer()
-        terms = () if answer is None else terms_of(answer)
+        terms = () if self.expected is None else terms_of(self.expected)
         if len(terms) < 2:
             return
         found = self._fit(terms, self.link)
@@ -392,20 +463,6 @@ class _Search:
             if one is None or other is None or not np.allclose(one[0], other[0], rtol=1e-9, atol=1e-12):
                 return False
         return True
-
-    def _answer(self) -> Expr | None:
-        claim = self.claim
-        if claim.kind != "gradient" or claim.of is None or claim.wrt is None:
-            return None
-        try:
-            tidy = Simplifier(claim.model.assumptions)
-            sweep = backprop(claim.model, claim.of, [claim.wrt], tidy)
-            answer = expand(sweep.adjoints[claim.wrt], sweep)
-        except SymgradError:
-            return None
-        if answer is None:
-            return None
-        return transpose(answer) if self.layout == "numerator" else answer
 
     def _fit(self, terms: Sequence[Expr], base: Expr | None) -> list[Expr] | None:
         """Coefficients with which terms add up to the truth (less `base`), alike at all points of one size.
@@ -450,18 +507,3 @@ class _Search:
                 if n >= len(group) and (more := self.truth.sample(which, point)) is not None:
                     group.append(more)
         return list(by_size.values())
-
-
-def _fits(e: Expr) -> bool:
-    """Whether the sizes fit in every part of an expression."""
-
-    def again(node: Expr) -> Expr:
-        if is_leaf(node) or not node.args:
-            return node
-        return rebuild(node, tuple(again(a) if isinstance(a, Expr) else a for a in node.args))
-
-    try:
-        again(e)
-    except (SymgradError, ValueError, TypeError, AttributeError):
-        return False
-    return True

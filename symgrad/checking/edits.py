@@ -101,7 +101,11 @@ class Vocabulary:
         self.names = tuple(n for n in names if n not in indices)
         self.defined = {d.value: d.symbol for d in model.definitions()}
         self.activations = tuple(self._activations(model))
-        self.softmaxes = {d.symbol: d.value for d in model.definitions() if isinstance(d.value, Softmax)}
+        self.softmaxes: dict[Expr, Expr] = {
+            d.symbol: d.value for d in model.definitions() if isinstance(d.value, Softmax)
+        }
+        for e in (*(d.value for d in model.definitions()), *links):
+            self.softmaxes |= {n: n for n in walk(e) if isinstance(n, Softmax)}
 
     def slopes_in(self, e: Expr) -> set[Expr]:
         """The derivatives of activations that occur in an expression, as textbooks write them."""
@@ -157,10 +161,25 @@ def _rebuilt(e: Expr, n: int, arg: Expr) -> Expr | None:
     """The expression with another argument; None where that does not fit."""
     try:
         if isinstance(e, sympy.Sum | sympy.Product):
-            return e.func(arg, *e.args[1:]) if n == 0 else None
+            return _over_the_axis(e.func(arg, *e.args[1:])) if n == 0 else None
         return rebuild(e, (*e.args[:n], arg, *e.args[n + 1 :]))
     except (SymgradError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _over_the_axis(e: Expr) -> Expr:
+    """A sum over the index of an axis goes over the whole of that axis, whichever it is after an edit."""
+    if len(e.limits) != 1:
+        return e
+    k, lower, _ = e.limits[0]
+    ends = {
+        node.args[0].shape[axis]
+        for node in walk(e.function)
+        if isinstance(node, MatrixElement)
+        for axis, at in enumerate(node.args[1:])
+        if at == k
+    }
+    return e.func(e.function, (k, lower, ends.pop() - 1)) if len(ends) == 1 and lower.is_zero else e
 
 
 def _tried(make: Callable[[], Expr]) -> Expr | None:
@@ -194,6 +213,7 @@ def _here(e: Expr, words: Vocabulary) -> Iterator[Local]:
         yield "other", e.arg
     if isinstance(e, DiagMatrix) and is_column(e.args[0]):
         yield from _softmax_jacobian(e, words)
+        yield from _outer_for_diagonal(e.args[0])
     if is_matrix(e) and not isinstance(e, MatAdd | OneMatrix | Identity | ZeroMatrix):
         yield from _transposed(e)
         yield from _slopes(e, words)
@@ -348,6 +368,17 @@ def _softmax_jacobian(e: Expr, words: Vocabulary) -> Iterator[Local]:
             yield "softmax treated as elementwise", subtract(diag(p), outer(p, p))
 
 
+def _outer_for_diagonal(inside: Expr) -> Iterator[Local]:
+    """diag(a o b) where the table of all products a b^T is meant."""
+    kind = "elementwise vs matrix product"
+    if isinstance(inside, HadamardPower) and inside.args[1] == 2:
+        yield kind, outer(inside.args[0], inside.args[0])
+    if isinstance(inside, HadamardProduct) and len(inside.args) == 2:
+        a, b = inside.args
+        yield kind, outer(a, b)
+        yield kind, outer(b, a)
+
+
 def _sums(e: Expr) -> Iterator[Local]:
     args = list(e.args)
     for n, t in enumerate(args):
@@ -500,3 +531,18 @@ def _terms(e: Expr) -> list[Expr] | None:
             rows = [(*r, t) for r in rows for t in part]
         return [join(*r) for r in rows]
     return [e]
+
+
+def fits(e: Expr) -> bool:
+    """Whether the sizes fit in every part of an expression."""
+
+    def again(node: Expr) -> Expr:
+        if is_leaf(node) or not node.args or isinstance(node, MatrixElement):
+            return node
+        return rebuild(node, tuple(again(a) if isinstance(a, Expr) else a for a in node.args))
+
+    try:
+        again(e)
+    except (SymgradError, ValueError, TypeError, AttributeError):
+        return False
+    return True

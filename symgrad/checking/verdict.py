@@ -17,6 +17,7 @@ from sympy import Expr
 from symgrad.checking.budget import OutOfTime, alarm, check_time, time_limit
 from symgrad.checking.counterexample import Counterexample, find
 from symgrad.checking.domains import Condition, conditions
+from symgrad.checking.edits import fits
 from symgrad.checking.proof import proved
 from symgrad.checking.truth import EXACT, Sample, Truth, resolved
 from symgrad.deriving.steps import Evidence
@@ -109,8 +110,9 @@ def _judged(claim: Claim) -> Judgement:
     claim = _unrolled(resolved(claim))
     said = conditions(claim)
     if claim.misfit is not None:
+        wrong = next((n for n, e in enumerate(claim.links) if not fits(e)), 0)
         return Judgement(
-            claim, "refuted", link=0, notes=(Note("shape.inside", {"why": claim.misfit.message}),),
+            claim, "refuted", link=wrong, notes=(Note("shape.inside", {"why": claim.misfit.message}),),
             conditions=said, truth=_quiet_truth(claim),
         )  # fmt: skip
     truth = Truth(claim)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from symgrad.errors import NameUnknownError, SymgradError
@@ -280,6 +280,14 @@ class _Walk:
             verdict = verdict_on(text, context, seconds=self.seconds, shapes_said=_all_declared(notes))
             if verdict.claim.of is not None and not _depends(verdict.claim):
                 missing = str(verdict.claim.of)
+            slip = verdict.slip
+            if (
+                slip is not None
+                and slip.key == "holds_if"
+                and slip.terms["word"] not in ("symmetric", "orthogonal")
+            ):
+                # Notes leave out what goes without saying; that is no mistake, though nothing is shown either.
+                verdict = replace(verdict, verdict="undecided", counterexample=None)
         except NameUnknownError as error:
             missing = error.message.partition(" is not ")[0]
         except (SymgradError, RecursionError) as error:
