@@ -102,6 +102,7 @@ def make_gallery() -> Iterator[tuple[str, str]]:
     from symgrad.catalogue import catalogue_markdown
     from symgrad.rendering.derivation import render, to_json
     from symgrad.rendering.handout import build, load_recipe
+    from symgrad.rendering.recipe import ready_recipes
 
     for name, (text, of, wrt) in QUESTIONS.items():
         derivation = derive(read_model(cleandoc(text)), wrt, of=of)
@@ -110,8 +111,10 @@ def make_gallery() -> Iterator[tuple[str, str]]:
         data = {k: v for k, v in to_json(derivation).items() if k != "seconds"}
         yield f"{name}.json", json.dumps(data, ensure_ascii=False, indent=2) + "\n"
     yield "rules.md", catalogue_markdown()
-    for name, text in build(load_recipe("gradients"), ["en", "zh"], ["md", "tex"]).items():
-        yield f"gradients/{name}", text
+    for recipe, _ in ready_recipes():
+        formats = ["md", "tex"] if recipe == "gradients" else ["md"]
+        for name, text in build(load_recipe(recipe), ["en", "zh"], formats).items():
+            yield f"{recipe}/{name}", text
 
 
 def stale(files: Mapping[str, str], folder: Path) -> list[str]:

@@ -111,7 +111,7 @@ class Task:
     def solution(self, derivation: Derivation) -> list[Block]:
         """The derivation in full."""
         view = self.solution_view()
-        return [*view.steps(derivation), *view.result(derivation)[:-1]]  # without the words about evidence
+        return [*view.steps(derivation), *view.result(derivation)]
 
 
 @dataclass(frozen=True)

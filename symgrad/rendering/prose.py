@@ -7,7 +7,7 @@ import re
 from sympy import Expr
 
 from symgrad.errors import RecipeError, SymgradError
-from symgrad.expr import Model, gradient
+from symgrad.expr import FUNCTIONS, Elementwise, Model, gradient, walk
 from symgrad.reading import read_question
 from symgrad.rendering.document import (
     Block,
@@ -22,7 +22,7 @@ from symgrad.rendering.document import (
 )
 from symgrad.rendering.view import View
 
-__all__ = ["formula", "paragraphs", "prose"]
+__all__ = ["formula", "functions_of", "paragraphs", "prose"]
 
 _PIECE = re.compile(r"(?<!\\)\$(.+?)(?<!\\)\$|\*\*(.+?)\*\*", re.DOTALL)
 _DERIVATIVE = re.compile(r"d\s*([A-Za-z]\w*)\s*/\s*d\s*([A-Za-z]\w*(?:\[[^\]]*\])?)")
@@ -66,9 +66,16 @@ def _read(text: str, model: Model | None) -> Expr:
     try:
         if derivative and model is not None:
             return gradient(_read(derivative[1], model), _read(derivative[2], model))
-        return read_question(text, model=model)[1]
+        return read_question(text, model=model, functions=functions_of(model))[1]
     except SymgradError as error:
         raise RecipeError(f"the formula ${text}$: {error.message}", hint=error.hint) from error
+
+
+def functions_of(model: Model | None) -> tuple[str, ...]:
+    """The names of the arbitrary functions in a model."""
+    values = () if model is None else tuple(d.value for d in model.definitions())
+    names = {n.name for v in values for n in walk(v) if isinstance(n, Elementwise)}
+    return tuple(sorted(names - set(FUNCTIONS)))
 
 
 def paragraphs(text: str, view: View, model: Model | None = None) -> list[Block]:

@@ -118,6 +118,7 @@ class Page:
     exercises: int = 0
     points: int = 0
     keys: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[int, dict[tuple[Expr, ...], str]] = field(default_factory=dict)  # equations by model
     models: dict[str, str] = field(default_factory=dict)  # model -> the exercise that shows it
 
     @property
@@ -161,7 +162,10 @@ class Page:
     def steps(self, derivation: Derivation, skip: Collection[int] = ()) -> None:
         """Append the steps of a derivation."""
         title = self.words("steps.title", f=self.view.formula(derivation.left))
-        self.add(Steps(title, tuple(self.view.steps(derivation, skip))))
+        known = self.known.setdefault(id(derivation.model), {})
+        blocks = tuple(self.view.steps(derivation, skip, known))
+        if blocks:
+            self.add(Steps(title, blocks))
 
     # --- the network with numbers -------------------------------------------------------------------
 
@@ -531,9 +535,10 @@ def claim(page: Page, section: Section) -> None:
     from symgrad.rendering.verdict import diagnosis
 
     page.add(Paragraph(sentence(page.words("claim.wrong", claim=shown), *diagnosis(verdict, page.words))))
-    if verdict.expected is not None and verdict.claim.of is not None and verdict.claim.wrt is not None:
-        left = gradient(verdict.claim.of, verdict.claim.wrt)
-        page.equation(page.view.rows((left, verdict.expected)), lead=page.words("claim.instead"))
+    if verdict.claim.of == model.model.symbol(model.of) and verdict.claim.wrt is not None:
+        right = page.book.derive(model, str(verdict.claim.wrt))
+        rows = page.view.rows((right.left, right.final))
+        page.equation(rows, mark=page.view.mark(right.evidence), lead=page.words("claim.instead"))
 
 
 KINDS: dict[str, Callable[[Page, Section], None]] = {

@@ -30,6 +30,7 @@ from symgrad.expr import (
 from symgrad.reading import read_question
 from symgrad.rendering.document import Formula, Inline, Items, Paragraph, Row, Table, joined, plain
 from symgrad.rendering.numbers import evaluate, number, relation
+from symgrad.rendering.prose import functions_of
 from symgrad.rendering.recipe import RecipeModel, Section
 from symgrad.rendering.sections import ROLES, Page, list_formula
 
@@ -253,7 +254,7 @@ def depth(page: Page, section: Section) -> None:
     page.subheading(words("depth_section.overview.title"))
     page.say("depth_section.overview.intro")
     head = tuple(words(f"depth_section.overview.{k}") for k in ("network", "gradient", "formula"))
-    page.add(Table(head, tuple(overview), (32, 18, 50)))
+    page.add(Table(head, tuple(overview), (26, 14, 60)))
 
 
 def _in(texts: Mapping[str, str], lang: str) -> str:
@@ -521,7 +522,7 @@ def _pinned(page: Page, section: Section, model: RecipeModel, derivation: Deriva
     given = section.options["final"]
     names = section.options["wrt"]
     wanted = given if isinstance(given, str) else given[names.index(name)]
-    value = read_question(wanted, model=model.model)[1]
+    value = read_question(wanted, model=model.model, functions=functions_of(model.model))[1]
     found = equal(model.model, derivation.left, value)
     if not isinstance(found, Evidence):
         raise RecipeError(f"the final form {wanted} is not the gradient of {model.of} by {name}")

@@ -200,33 +200,45 @@ class View:
 
     # --- steps ---------------------------------------------------------------------------------------
 
-    def steps(self, derivation: Derivation, skip: Collection[int] = ()) -> list[Block]:
-        """The steps as numbered equations; base and step of an induction stand in a proof."""
+    def steps(
+        self,
+        derivation: Derivation,
+        skip: Collection[int] = (),
+        known: dict[tuple[Expr, ...], str] | None = None,
+    ) -> list[Block]:
+        """The steps as numbered equations; base and step of an induction stand in a proof.
+
+        An equation that was shown before is referred to; `known` are those of earlier derivations from the same model.
+        """
+        known = {} if known is None else known
         numbers: dict[int, str] = {}
-        said: dict[tuple[Expr, ...], str] = {}
+        parts: dict[tuple[Expr, ...], str] = {}
         blocks: list[Block] = []
         inside: list[Block] = []
         claim, about = "", ""
         for step in derivation.steps:
             if step.number in skip:
                 continue
-            if step.equation in said:  # a step that only says again what an equation before it says
-                numbers[step.number] = said[step.equation]
+            if step.equation in known:
+                numbers[step.number] = known[step.equation]
                 continue
             numbers[step.number] = self.number()
-            if _part(step) is None:
-                said[step.equation] = numbers[step.number]
+            shown = known if _part(step) is None else parts
+            shown[step.equation] = numbers[step.number]
             equation = self.step(derivation, step, numbers)
             if _part(step) is None:
                 if inside:
                     blocks.append(self._proof(inside, claim, "geometric" in about))
                     inside = []
                 blocks.append(equation)
-                claim, about = self.last, step.rule
+                claim, about = numbers[step.number], step.rule
             else:
                 inside.append(equation)
         if inside:
             blocks.append(self._proof(inside, claim, "geometric" in about))
+        known.update(parts)
+        if derivation.steps:
+            self.last = numbers.get(derivation.steps[-1].number, self.last)
         return blocks
 
     def _proof(self, inside: Sequence[Block], claim: str, geometric: bool) -> Proof:
@@ -394,7 +406,7 @@ class View:
         return blocks
 
     def result(self, derivation: Derivation) -> list[Block]:
-        """The answer, unless the last step is that, and the evidence."""
+        """The answer, unless the last step is that, and the evidence in words where signs do not say it."""
         chain = (derivation.left, derivation.final)
         blocks: list[Block] = []
         last = derivation.steps[-1] if derivation.steps else None
@@ -406,7 +418,7 @@ class View:
         else:
             mark = self.mark(derivation.evidence)
             blocks.append(Equation(self.rows(chain), self.number(), self.words("derivation.answer"), mark))
-        return [*blocks, Paragraph(self.evidence(derivation))]
+        return blocks if self.signs else [*blocks, Paragraph(self.evidence(derivation))]
 
     def shapes(self, derivation: Derivation) -> list[Formula]:
         """The inputs that are vectors or matrices, with their spaces."""
