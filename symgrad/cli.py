@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from symgrad.cli_analyse import analyse
 from symgrad.cli_grade import grade
 from symgrad.cli_verify import lint, verify
 from symgrad.errors import OutputError, SymgradError, UnsupportedError
@@ -170,6 +171,7 @@ def _progress(items: Iterable[Any], count: int | None, what: str) -> Iterable[An
 cli.add_command(verify)
 cli.add_command(lint)
 cli.add_command(grade)
+cli.add_command(analyse)
 
 
 @cli.command()
