@@ -15,12 +15,12 @@ from sympy import Expr, S, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, UnsupportedError
-from symgrad.expr import any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves, shape_text
+from symgrad.expr import any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves, shape_of, shape_text
 from symgrad.reading.claim import Claim, Context, Entry, Kind
 from symgrad.reading.latex_context import Setting, setting_of
-from symgrad.reading.latex_scope import Index, Marked, Scope, Unbound, marked, stem_of
+from symgrad.reading.latex_scope import Function, Index, Marked, Scope, Unbound, marked, stem_of
 from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node, parse_statements
+from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
 from symgrad.reading.latex_values import OpenSize, Val, entry, fits, has_index, index_symbol, lifted, turned
 from symgrad.reading.latex_writing import derivative_parts, second_order
 
@@ -156,8 +156,9 @@ def _explore(
                 ]
         except OpenSize as size:
             at = next((at for at, d in scope.opened.items() if d == size.open_size), None)
-            if at is not None:
-                pending.append((layers, plan, {**scope.opened, at: size.size}))
+            if at is not None and size.open_size not in size.size.free_symbols:
+                settled = {k: s.xreplace({size.open_size: size.size}) for k, s in scope.opened.items()}
+                pending.append((layers, plan, settled))
             continue
         except SymgradError as error:
             if refused is None or _rank(error) > _rank(refused):
@@ -303,6 +304,9 @@ class _Claims:
         self.scope.may_bind = False
         self.right_at = right[0].at
         values = [self._closed(self._right(side), side) for side in right]
+        if not self.free:
+            for v, side in zip(values, right, strict=True):
+                self._check_places(v.expr, side)
         return self._made(left, values)
 
     def _right(self, side: Node) -> Val:
@@ -315,6 +319,8 @@ class _Claims:
         """Names that the display itself explains beside the claim."""
         for equation in self.extra:
             first, last = equation.parts[0], equation.parts[-1]
+            if self._define_function(first, last):
+                continue
             indices = dict(self.scope.indices)
             m = marked(first)
             stem = stem_of(m.base)
@@ -347,6 +353,19 @@ class _Claims:
                 fail_at(UnsupportedError, "this definition beside the claim is not read", self.text, first.at)
             self.scope.names = {**self.scope.names, stem: value.expr}
 
+    def _define_function(self, first: Node, last: Node) -> bool:
+        r"""\phi(x) = .. beside a claim."""
+        if first.kind != "term" or len(first.parts) != 2 or first.parts[1].kind != "paren":
+            return False
+        m = marked(first.parts[0])
+        stem, (parameter,) = stem_of(m.base), first.parts[1].parts or (None,)
+        if stem is None or parameter is None or stem_of(marked(parameter).base) is None or m.subs or m.sups:
+            return False
+        if stem in self.scope.names or stem in self.scope.functions:
+            return False
+        self.scope.functions = {**self.scope.functions, stem: Function(self.text, parameter, last)}
+        return True
+
     # --- left sides ----------------------------------------------------------------------------------
 
     def _asked(self, side: Node) -> _Left:
@@ -367,12 +386,31 @@ class _Claims:
             named = self._derivative_side(sides[1])
             if named is not None and stem_of(marked(sides[0]).base) is not None:
                 return named, sides[2:]
+        if self._states_a_result(sides):
+            return None, sides
         return self._named_side(sides[0]), sides[1:]
+
+    def _states_a_result(self, sides: list[Node]) -> bool:
+        r"""G = -\partial E/\partial \beta = ..: a name that is known, and a side that holds a derivative."""
+        m = marked(sides[0])
+        if stem_of(m.base) is None or len(sides) < 3:
+            return False
+        try:
+            value, left = self.scope.symbol(m)
+        except (NameUnknownError, ShapeError, Unbound):
+            return False
+        e, _, _ = _entry_of(value)
+        holds = any(n.kind in ("partial", "nabla") for n in walk_nodes(sides[1]))
+        return holds and not left and self.setting.signal_of(e) is None
 
     def _derivative_side(self, side: Node) -> _Left | None:
         r"""\frac{\partial f}{\partial x}, \nabla_x f, \partial f/\partial x, \frac{d}{dx} f, D f."""
         parts = list(side.parts) if side.kind == "term" else [side]
         first = parts[0]
+        if len(parts) == 1 and (entry_left := self._entry_of_derivative(first)) is not None:
+            return entry_left
+        if first.kind == "letter" and first.text == "D" and "D" not in self.scope.names and len(parts) > 1:
+            return self._derivative(parts[1:], [], False, side)
         if (fraction := derivative_parts(first)) is not None:
             above: Sequence[Node] = fraction[0] or parts[1:]
             variables = fraction[1]
@@ -405,6 +443,20 @@ class _Claims:
                 if below_head.kind == "partial" or below_head.text == "d":
                     return self._derivative(parts[1:slash], parts[slash + 2 :], False, side)
         return None
+
+    def _entry_of_derivative(self, side: Node) -> _Left | None:
+        r"""(\nabla_x f)_i: an entry of a gradient."""
+        if side.kind != "scripted" or side.parts[0].kind != "paren" or len(side.parts[0].parts) != 1:
+            return None
+        left = self._derivative_side(side.parts[0].parts[0])
+        m = marked(side)
+        if left is None or left.wrt_entry is not None or left.of_entry is not None or m.sups or m.primes:
+            return None
+        sizes = [s for s in (left.wrt.shape if is_matrix(left.wrt) else ()) if s != 1]
+        if len(m.subs) != len(sizes) or not is_scalar(left.of):
+            return None
+        places = tuple(self.scope.place(i, s, side) for i, s in zip(m.subs, sizes, strict=True))
+        return replace(left, wrt_entry=places)
 
     def _derivative(self, above: Sequence[Node], below: Sequence[Node], hessian: bool, node: Node) -> _Left:
         meaning = self.meaning
@@ -468,7 +520,7 @@ class _Claims:
             value, left = self.scope.symbol(m)
         except (NameUnknownError, ShapeError, Unbound):
             if setting.target is not None and setting.wrt is not None and self._is_new(m):
-                return _Left(setting.context.kind, setting.target, setting.wrt)
+                return _Left(setting.context.kind, setting.target, setting.wrt, None, self._new_entry(m))
             raise
         if left or m.primes:
             self.scope.may_bind = False
@@ -495,6 +547,15 @@ class _Claims:
         ):
             places = None
         return _Left(setting.context.kind, setting.target, setting.wrt, None, places)
+
+    def _new_entry(self, m: Marked) -> Entry | None:
+        """The entry that the subscripts of a new symbol name, delta_j for the gradient by a vector."""
+        wrt = self.setting.wrt
+        sizes = [s for s in (shape_of(wrt) if wrt is not None else ()) if s != 1]
+        letters = [i for i in m.subs if i.kind == "letter" and not i.mark and i.text not in self.scope.layers]
+        if not letters or len(letters) != len(sizes):
+            return None
+        return tuple(self.scope.place(i, s, m.node) for i, s in zip(letters, sizes, strict=True))
 
     def _is_new(self, m: Marked) -> bool:
         """Whether a symbol on the left that is not known stands for the derivative that the question asks for."""
@@ -527,6 +588,11 @@ class _Claims:
         x, x_entry, axes = _entry_of(value)
         if not is_leaf(x):
             return None
+        if x_entry is None and setting.is_defined(x) and setting.gradient_of(leaf_name(x)) is None:
+            by = setting.wrt
+            if x == setting.target and by is not None and by != x:
+                self.scope.differential = True
+                return _Left("differential", x, by)
         of = setting.target if setting.target is not None else setting.gradient_of(leaf_name(x))
         if of is None:
             return None
@@ -569,6 +635,24 @@ class _Claims:
         axes = (used[0].symbol, used[1].symbol if len(used) == 2 else S.Zero)
         shape = (used[0].sizes[0], used[1].sizes[0] if len(used) == 2 else S.One)
         return [lifted(Val(v.expr, shape, axes)) for v in values]
+
+    def _check_places(self, e: Expr, node: Node) -> None:
+        """No index may run outside its axis."""
+        ranges = {i.symbol: i.sizes[0] for i in self.scope.indices.values() if i.sizes}
+        for total in e.atoms(sympy.Sum):
+            for k, lower, upper in total.limits:
+                if lower == 0:
+                    ranges[k] = upper + 1
+        for element in e.atoms(MatrixElement):
+            m, *places = element.args
+            for place, size in zip(places, m.shape, strict=True):
+                shifted = place.free_symbols & set(ranges)
+                if place.is_Symbol or not shifted:
+                    continue
+                last = place.xreplace({s: ranges[s] - 1 for s in shifted})
+                ends = [sympy.expand(e) for e in (place.xreplace(dict.fromkeys(shifted, S.Zero)), last)]
+                if any(x.is_negative or (x - size).is_nonnegative for x in ends):
+                    self._misfit(f"the index of {m} runs outside of its {size} entries")
 
     def _made(self, left: _Left, values: list[Val]) -> Claim:
         kind = left.kind or self.setting.context.kind or ("gradient" if is_scalar(left.of) else "jacobian")

@@ -25,11 +25,12 @@ from symgrad.expr import (
     is_leaf,
     is_matrix,
     is_scalar,
+    leaf_name,
     shape_of,
 )
 from symgrad.reading.latex_functions import FUNCTION_WORDS, elementwise_name
 from symgrad.reading.latex_meaning import Meaning
-from symgrad.reading.latex_scope import Alias, Function, Marked, Scope, Unbound, marked, stem_of
+from symgrad.reading.latex_scope import Alias, Function, Marked, Scope, Unbound, at_layers, marked, stem_of
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse_statements, same_writing, walk_nodes
 from symgrad.reading.latex_values import OpenSize, Val, has_index, lifted, turned
@@ -327,7 +328,8 @@ def _names_a_derivative(setting: Setting, text: str, first: Node, side: Node) ->
             name = _define_signal(setting, text, first, layers, left.of, left.wrt)
         if left is not None and name is not None:
             found = True
-            if (left.of, left.wrt, name) not in setting.derivatives:
+            at_one_layer = setting.same_layer(leaf_name(name), leaf_name(left.wrt))
+            if at_one_layer and (left.of, left.wrt, name) not in setting.derivatives:
                 setting.derivatives.append((left.of, left.wrt, name))
     if found:
         return True
@@ -347,7 +349,7 @@ def _define_signal(
     g = gradient(of, wrt)
     value = Val(g, tuple(g.shape)) if is_matrix(g) else Val(g)
     before = len(setting.model.items)
-    _define_symbol(setting, text, first, _at_layers(marked(first), dict(layers)), value)
+    _define_symbol(setting, text, first, at_layers(marked(first), dict(layers)), value)
     items = setting.model.items
     return items[-1].symbol if len(items) > before and isinstance(items[-1], Definition) else None
 
@@ -416,7 +418,7 @@ def _second_name(setting: Setting, text: str, first: Node, rest: list[Node]) -> 
         if known is not None or stem_of(m.base) is None:
             break
         for layers, value in values:
-            _local_name(setting, _at_layers(m, layers), value)
+            _local_name(setting, at_layers(m, layers), value)
         break
     if refused is not None:
         raise refused
@@ -431,18 +433,6 @@ def _local_name(setting: Setting, m: Marked, value: Val) -> None:
     alias = Alias(m, e, letters[-rank:] if rank and len(letters) >= rank else ())
     if not any(a.value == e and a.symbol == m for a in setting.aliases):
         setting.aliases.append(alias)
-
-
-def _at_layers(m: Marked, layers: Mapping[str, int]) -> Marked:
-    """The symbol at a layer: every mark that names the layer is a number."""
-
-    def at(item: Node) -> Node:
-        scope = Scope("", {}, {}, {}, layers=dict(layers))
-        letters = {n.text for n in walk_nodes(item) if n.kind == "letter"}
-        n = scope.number_in(item) if letters & set(layers) else None
-        return item if n is None else Node("number", (), item.at, item.end, str(n))
-
-    return replace(m, subs=tuple(map(at, m.subs)), sups=tuple(map(at, m.sups)))
 
 
 def _values(
@@ -506,7 +496,7 @@ def extend_model(setting: Setting, text: str, first: Node, rest: list[Node]) -> 
         if len(distinct) > 1:
             raise ReadError("this definition can be read in two ways", source=text, line=1, column=first.at + 1,
                             hint=" or ".join(distinct[:2]))  # fmt: skip
-        _define_symbol(setting, text, first, _at_layers(m, dict(at)), values[0])
+        _define_symbol(setting, text, first, at_layers(m, dict(at)), values[0])
     for side in rest[:-1]:
         if not _values(setting, text, first, side)[0] and side.kind == "term" and not any(by_layer):
             setting.writings.append((side, setting.model.items[-1].symbol))  # type: ignore[union-attr]

@@ -14,6 +14,7 @@ from symgrad.errors import (
     UnsupportedError,
 )
 from symgrad.expr import (
+    differential,
     gradient,
     is_leaf,
     is_matrix,
@@ -77,6 +78,12 @@ class Derivatives(Ranges):
         stem = stem_of(m.base)
         if stem is None:
             return None
+        if self.scope.differential:
+            inside, left = self.scope.symbol(m)
+            if is_leaf(untransposed(inside.expr)):
+                return self._with_superscripts(
+                    self.scope.oriented(differential(untransposed(inside.expr))), left, following
+                ), 2
         value = self.increment(m, part)
         if value is None:
             named = self._gradient_by_name(m, part)
@@ -175,6 +182,9 @@ class Derivatives(Ranges):
             if f not in (of.expr, S.NaN):
                 continue
             if x == untransposed(wrt.expr):
+                if is_matrix(g) and g.shape[1] == 1 and is_scalar(f):
+                    if self.scope.choose(("layout", 0), 3, last_resort=True) == 1:
+                        return turned(val(g))
                 return self.scope.oriented(g)
             if isinstance(wrt.expr, MatrixElement) and wrt.expr.args[0] == x:
                 return Val(entry_of(g, *wrt.expr.args[1:]))

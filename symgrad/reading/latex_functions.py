@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import sympy
-from sympy import Expr, Mul, S
+from sympy import Expr, KroneckerDelta, Mul, S
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import (
@@ -81,7 +81,7 @@ _WHOLE = {
     "mean": "mean", "rowsum": "rowsum", "colsum": "colsum", "max": "max", "min": "min", "flip": "flip",
     "rot": "flip", "rot180": "flip", "logdet": "logdet", "norm": "norm", "corr": "corr", "conv": "conv", "cosh": "cosh",
 }  # fmt: skip
-FUNCTION_WORDS = frozenset(_ELEMENTWISE) | frozenset(_WHOLE)
+FUNCTION_WORDS = frozenset(_ELEMENTWISE) | frozenset(_WHOLE) | {"axis", "keepdims", "True"}
 _INDICATOR_LETTERS = ("I", "1")
 _MOST_TERMS = 24
 
@@ -299,6 +299,8 @@ class Functions(Symbols):
 
     def _apply(self, function: Function, arguments: list[Node], m: Marked, part: Node) -> Val:
         name = function.name
+        if name in ("sum", "mean") and len(arguments) > 1:
+            return self._sum_along(name, arguments, part)
         if function.body is not None:
             return self._substituted(function, arguments, m, part)
         if m.primes:
@@ -360,6 +362,10 @@ class Functions(Symbols):
                 return value
             if row:
                 value = turned(value)
+            value = lifted(value)
+            if value.axes is not None and 1 in value.shape:
+                i, j, n = value.axes[0], self.scope.fresh(), value.shape[0]
+                return Val(Mul(KroneckerDelta(i, j), value.expr), (n, n), (i, j))
             return (
                 mapped(value, diag)
                 if column or row or fits_square(value)
@@ -411,6 +417,23 @@ class Functions(Symbols):
         (row,) = others
         x = lifted(Val(value.expr, (row.sizes[0], over.sizes[0]), (row.symbol, over.symbol)))
         return Val(entry_of(mapped(x, lambda e: make(e, 1)).expr, row.symbol, over.symbol))
+
+    def _sum_along(self, name: str, arguments: list[Node], part: Node) -> Val:
+        """sum(X, axis=1, keepdims=True), NumPy's way."""
+        value = lifted(self.read(arguments[0]))
+        axis = None
+        for option in arguments[1:]:
+            said = option.parts if option.kind == "chain" else ()
+            word = said[0].text if len(said) == 3 else ""
+            if word == "axis" and said[2].kind == "number" and said[2].text in ("0", "1"):
+                axis = int(said[2].text)
+            elif word != "keepdims" or said[2].text != "True":
+                self.fail(ReadError, f"{self.shown(option)} is not read", option, "write axis=0 or axis=1")
+        if axis is None or value.is_scalar or value.axes is not None:
+            self.fail(ReadError, f"{self.shown(part)} without an axis", part, "write axis=0 or axis=1")
+        total = axis_sum(value.expr, axis)
+        result = val(total if name == "sum" else scale(1 / value.shape[axis], total))
+        return result
 
     def _mean(self, value: Val) -> Val:
         total = self.total(value)

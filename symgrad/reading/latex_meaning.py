@@ -29,7 +29,7 @@ from symgrad.reading.latex_derivatives import Derivatives
 from symgrad.reading.latex_scope import (
     contents,
 )
-from symgrad.reading.latex_tree import Node, same_writing
+from symgrad.reading.latex_tree import Node, same_writing, walk_nodes
 from symgrad.reading.latex_values import (
     Val,
     applied,
@@ -55,6 +55,31 @@ from symgrad.reading.latex_writing import (
 __all__ = ["Meaning"]
 
 
+def _bodies_joined(signs: list[int], parts: list[Node]) -> tuple[list[int], list[Node]]:
+    """A sum sign with a signed body, sum_i -x_i, gets its body."""
+    kept_signs: list[int] = []
+    kept: list[Node] = []
+    for sign, part in zip(signs, parts, strict=True):
+        last = kept[-1] if kept else None
+        tail = last.parts[-1] if last is not None and last.kind == "term" else last
+        if last is not None and tail is not None and is_sum(tail):
+            mark = Node("sign", (), part.at, part.at, "-" if sign < 0 else "+")
+            body = Node("paren", (Node("sum", (mark, part), part.at, part.end),), part.at, part.end, "(")
+            factors = last.parts if last.kind == "term" else (last,)
+            kept[-1] = Node("term", (*factors, body), last.at, part.end)
+        else:
+            kept_signs.append(sign)
+            kept.append(part)
+    return kept_signs, kept
+
+
+def _uses(letter: str, node: Node) -> int:
+    """How often an index stands in a factor; a bracket counts once, whatever is in it."""
+    if node.kind in ("paren", "frac", "group"):
+        return 1
+    return sum(n.kind == "letter" and n.text == letter for n in walk_nodes(node))
+
+
 class Meaning(Derivatives):
     """Reads trees in a scope."""
 
@@ -75,6 +100,7 @@ class Meaning(Derivatives):
                 signs.append(sign)
                 parts.append(part)
                 sign = 1
+        signs, parts = _bodies_joined(signs, parts)
         terms: list[Val] = []
         position = 0
         while position < len(parts):
@@ -131,27 +157,18 @@ class Meaning(Derivatives):
         )
 
     def _term(self, node: Node) -> Val:
-        if self.scope.einstein and not self.in_einstein_term:
-            return self._einstein_term(node)
         return self.product(list(node.parts))
 
-    in_einstein_term = False
-
-    def _einstein_term(self, node: Node) -> Val:
-        """A product in which indices that occur twice are summed over."""
+    def _summed(self, value: Val, operands: list[tuple[str, Val, Node]], before: set[str], node: Node) -> Val:
+        """A product by Einstein's convention: indices that stand in two of its factors are summed over."""
         scope = self.scope
-        before = set(scope.indices)
-        may_bind, scope.may_bind, self.in_einstein_term = scope.may_bind, True, True
-        try:
-            value = self.product(list(node.parts))
-        finally:
-            scope.may_bind, self.in_einstein_term = may_bind, False
         for letter in [c for c in scope.indices if c not in before]:
             index = scope.indices[letter]
-            if index.uses < 2 and may_bind:
+            times_used = sum(_uses(letter, n) for _, v, n in operands if index.symbol in v.expr.free_symbols)
+            if times_used < 2:
                 continue
-            if index.uses != 2:
-                self.fail(ReadError, f"the index {letter} occurs {index.uses} times in a product", node,
+            if times_used > 2:
+                self.fail(ReadError, f"the index {letter} occurs {times_used} times in a product", node,
                           "an index that is summed over occurs twice")  # fmt: skip
             del scope.indices[letter]
             size = self._size_of(index, letter, node)
@@ -162,6 +179,9 @@ class Meaning(Derivatives):
     def product(self, parts: list[Node]) -> Val:
         """A product: factors with operators between them; the operator None stands for juxtaposition."""
         operands: list[tuple[str, Val, Node]] = []
+        scope = self.scope
+        before, may_bind = set(scope.indices), scope.may_bind
+        scope.may_bind = may_bind or scope.einstein
         op = ""
         k = 0
         while k < len(parts):
@@ -179,7 +199,9 @@ class Meaning(Derivatives):
             operands.append((op, value, part))
             op = ""
             k += used
-        return self._folded(operands)
+        scope.may_bind = may_bind
+        value = self._folded(operands)
+        return self._summed(value, operands, before, parts[0]) if scope.einstein else value
 
     def _signed_factor(self, parts: list[Node], k: int) -> tuple[Val, int]:
         value, used = self._operand(parts, k + 1)
@@ -253,6 +275,10 @@ class Meaning(Derivatives):
             if self.scope.choose(("star", node.at), 2) == 0:
                 return val(correlate(a.expr, kernel))
             return val(convolve(a.expr, flip(kernel)))
+        square = same_size(*a.shape)
+        if declared is None and a.shape == b.shape and not square and 1 not in a.shape:
+            self.scope.note("* is the entrywise product: no other product of these shapes is one")
+            return hadamard_of(a, b, self.scope.fresh)
         self.fail(
             ReadError, "a star between arrays can be a convolution, an entrywise or a matrix product", node,
             "write \\odot for entries, nothing for the matrix product, or say in the symbols what * is",

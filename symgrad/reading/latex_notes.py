@@ -17,7 +17,7 @@ from symgrad.expr import (
     leaf_name,
 )
 from symgrad.reading.latex_functions import elementwise_name
-from symgrad.reading.latex_scope import Alias, Function, Marked, Unbound, marked, stem_of
+from symgrad.reading.latex_scope import Alias, Function, Marked, Unbound, at_layers, marked, stem_of
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse, parse_statements, walk_nodes
 from symgrad.reading.latex_values import OpenSize
@@ -163,7 +163,7 @@ def _give(setting: Setting, symbol: Node, value: Expr, letters: tuple[str, ...],
     if number is not None:
         m = _numbered(m, number)
         letters = ()
-    setting.aliases.append(Alias(m, value, letters))
+    setting.aliases.append(Alias(at_layers(m, setting.layers), value, letters))
 
 
 def _numbered(m: Marked, number: str) -> Marked:

@@ -10,6 +10,7 @@ from symgrad.errors import (
     NameUnknownError,
     ReadError,
     ShapeError,
+    SymgradError,
     TooLargeError,
     UnsupportedError,
 )
@@ -67,9 +68,54 @@ class Ranges(Functions):
                 return self._written_out(kind, letters[0], int(bounds[0]), int(bounds[1]), tree, sign)
             if self._marks_a_layer(letters[0], tree):
                 return self._over_layers(kind, letters[0], bounds, tree, sign)
+        if kind == "sum" and lower is None and upper is None and len(letters) == 1:
+            layers = self._layers_of(letters[0], tree)
+            if layers is not None:
+                self.scope.note(f"{letters[0]} goes from {layers[0]} to {layers[-1]}")
+                return self._written_out(kind, letters[0], layers[0], layers[-1], tree, sign)
         if kind not in ("sum",):
             return self._product_over(kind, letters, lower, upper, tree, sign)
         return self._sum_over(letters, lower, upper, tree, sign)
+
+    def _layers_of(self, letter: str, tree: Node) -> list[int] | None:
+        """The layers at which every name of a body is known, where its index marks the layer; else None."""
+        scope = self.scope
+        if (
+            letter in scope.layers
+            or letter in scope.indices
+            or not any(i.kind == "sup" or i.kind == "sub" for i in walk_nodes(tree))
+        ):
+            return None
+        numbers = sorted(
+            {int(d) for n in scope.names if (d := n[len(n.rstrip("0123456789")) :]) and len(d) < 3}
+        )
+        if not numbers or self._stands_at_an_axis(letter, tree):
+            return None
+        good = []
+        for n in range(numbers[0], numbers[-1] + 2):
+            scope.layers[letter] = n
+            try:
+                self.read(tree)
+                good.append(n)
+            except (SymgradError, Unbound):
+                pass
+            finally:
+                del scope.layers[letter]
+        if len(good) < 2 or good != list(range(good[0], good[-1] + 1)):
+            return None
+        return good
+
+    def _stands_at_an_axis(self, letter: str, tree: Node) -> bool:
+        """Whether the body can be read with the letter as an index."""
+        scope = self.scope
+        scope.indices[letter] = Index(scope.index_for(letter), kept=True)
+        try:
+            self.read(tree)
+        except (SymgradError, Unbound):
+            return False
+        finally:
+            del scope.indices[letter]
+        return True
 
     def _range(self, sign: Node) -> tuple[list[str], Node | None, Node | None]:
         """Index letters, lower and upper bound of a sum sign."""
@@ -196,7 +242,7 @@ class Ranges(Functions):
             if convolved is not None:
                 for found in convolved.atoms(MatrixElement):
                     for other in self.scope.indices.values():
-                        if other.symbol == found.args[1] and not other.sizes:
+                        if other.symbol == found.args[1]:
                             other.sizes.append(found.args[0].shape[0])
                 return Val(convolved)
             return lifted(Val(Sum(value.expr, (symbol, *limits))))

@@ -7,7 +7,7 @@ of an entry, a row, or a sample. A letter that marks the layer is bound to the l
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from sympy import Dummy, Expr, Integer, KroneckerDelta, Mul, S, Sum, Symbol
@@ -18,7 +18,18 @@ from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, same_writing, walk_nodes
 from symgrad.reading.latex_values import Fresh, Val, entry_of, index_symbol, row_or_column, val
 
-__all__ = ["Alias", "Function", "Index", "Marked", "Scope", "Unbound", "WrongLayerError", "marked", "stem_of"]
+__all__ = [
+    "Alias",
+    "Function",
+    "Index",
+    "Marked",
+    "Scope",
+    "Unbound",
+    "WrongLayerError",
+    "at_layers",
+    "marked",
+    "stem_of",
+]
 
 
 class Unbound(Exception):  # noqa: N818 - not an error: a layer is looked for
@@ -203,6 +214,7 @@ class Scope:
     layers: dict[str, int] = field(default_factory=dict)
     indices: dict[str, Index] = field(default_factory=dict)
     increments_of: Expr | None = None
+    differential: bool = False
     rows: bool = False
     zero_based: bool = False
     einstein: bool = False
@@ -368,7 +380,7 @@ class Scope:
         stem = stem_of(symbol.base)
         if stem is None or stem in self.indices:
             return None
-        for name in (stem, other_case(stem)):
+        for name in (stem, other_case(stem), f"e{stem}", f"e_{stem}"):
             words = self.assumptions.get(name, frozenset())
             if words & {"onehot", "onehot_rows", "onehot_cols"} and is_matrix(self.names.get(name)):
                 label = self.names[name]
@@ -772,3 +784,15 @@ def _spellings(stem: str, parts: list[str]) -> list[str]:
     return list(
         dict.fromkeys([stem + "".join(parts), f"{stem}_{''.join(parts)}", f"{stem}_{'_'.join(parts)}"])
     )
+
+
+def at_layers(m: Marked, layers: Mapping[str, int]) -> Marked:
+    """The symbol at a layer: every mark that names the layer is a number."""
+
+    def at(item: Node) -> Node:
+        scope = Scope("", {}, {}, {}, layers=dict(layers))
+        letters = {n.text for n in walk_nodes(item) if n.kind == "letter"}
+        n = scope.number_in(item) if letters & set(layers) else None
+        return item if n is None else Node("number", (), item.at, item.end, str(n))
+
+    return replace(m, subs=tuple(map(at, m.subs)), sups=tuple(map(at, m.sups)))

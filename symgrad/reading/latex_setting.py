@@ -43,6 +43,7 @@ class Setting:
     words: frozenset[str] = FUNCTION_WORDS
     called: list[Marked] = field(default_factory=list)
     rows: bool = False
+    zero_based: bool = False
     einstein: bool = False
     stated: list[tuple[str, Node]] = field(default_factory=list)
     unread: list[tuple[str, SymgradError]] = field(default_factory=list)
@@ -57,7 +58,8 @@ class Setting:
         """A scope for one reading."""
         return Scope(
             source, dict(self.names), self.sizes, self.model.assumptions, self.aliases, self.functions, self.writings,
-            self.derivatives, dict(self.layers if layers is None else layers), rows=self.rows, einstein=self.einstein,
+            self.derivatives, dict(self.layers if layers is None else layers), rows=self.rows,
+            zero_based=self.zero_based, einstein=self.einstein,
             plan=plan, opened=dict(opened or {}),
         )  # fmt: skip
 

@@ -43,6 +43,7 @@ from symgrad.reading.latex_values import (
     Val,
     applied,
     entry,
+    entry_of,
     fits_square,
     hadamard_of,
     is_entrywise,
@@ -475,6 +476,8 @@ class Symbols:
         if len(chain.parts) != 3:
             self.fail(ReadError, "a condition with one relation is needed", chain)
         left, relation, right = chain.parts
+        if relation.text in ("=", "!=") and (label := self._label_is(left, right)) is not None:
+            return label if relation.text == "=" else Val(1 - label.expr)
         a, b = self.read(left), self.read(right)
         if relation.text in ("=", "!="):
             if a.is_scalar and b.is_scalar and a.expr.is_integer and b.expr.is_integer:
@@ -496,6 +499,25 @@ class Symbols:
         if relation.text in (">", "<"):
             return step
         return plus([Val(S.One), negative(step)], self.scope.fresh, self._spread(chain))
+
+    def _label_is(self, left: Node, right: Node) -> Val | None:
+        """1[y_i = k] for one-hot labels: the entry at k of the label."""
+        scope = self.scope
+        for one, other in ((left, right), (right, left)):
+            if other.kind != "letter" or other.text not in scope.indices:
+                continue
+            label = scope.picks(one)
+            if label is None:
+                continue
+            own = [i for i in marked(one).subs if i.kind == "letter" and i.text in scope.indices]
+            if label.shape[1] == 1:
+                return Val(entry_of(label.expr, scope.place(other, label.shape[0], one), S.Zero))
+            if len(own) == 1:
+                by_columns = "onehot_cols" in scope.assumptions.get(str(label.expr), frozenset())
+                rows, cols = label.shape[::-1] if by_columns else label.shape
+                i, k = scope.place(own[0], rows, one), scope.place(other, cols, one)
+                return Val(entry_of(label.expr, *((k, i) if by_columns else (i, k))))
+        return None
 
     def _same_axis(self, left: Node, right: Node) -> None:
         """Compared indices run over one axis."""

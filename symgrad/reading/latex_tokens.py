@@ -419,6 +419,7 @@ class _Scanner:
                 return False  # a command follows, which the font does not change
             self.pos = match.end()
             inside = match[0]
+        inside = re.sub(r"^\s*(np|numpy|torch|jnp)\.", "", inside)
         bare = inside.strip().replace("\\,", "").replace("\\ ", " ").replace("~", " ")
         if bare == "1":
             self.emit("ONE", name, at)

@@ -152,6 +152,9 @@ def lifted(v: Val) -> Val:
     free = _indices(v.expr) - set(v.axes)
     if free or shapes_are_free():
         return v
+    if v.axes[0].is_Number and not v.axes[1].is_Number:  # a row: networks know columns
+        column = lifted(turned(v))
+        return v if column.axes is not None else turned(column)
     m = _to_matrix(v.expr, v.axes, (v.shape[0], v.shape[1]))
     if m is None:
         return v
@@ -218,7 +221,7 @@ def times(a: Val, b: Val, fresh: Fresh) -> Val:
         )
     a, b = lifted(a), lifted(b)
     if a.axes is None and b.axes is None:
-        return val(matmul(a.expr, b.expr))
+        return val(matmul(_as_row(a.expr), _as_row(b.expr)))
     i, j = _axes((m, q), fresh)
     k: Expr = S.Zero if n == 1 else fresh()
     body = Mul(entry(a, i, k), entry(b, k, j))
@@ -272,6 +275,13 @@ def turned(v: Val) -> Val:
     if v.axes is None:
         return Val(transposed(v.expr), shape)
     return Val(v.expr, shape, (v.axes[1], v.axes[0]))
+
+
+def _as_row(m: Expr) -> Expr:
+    """A row as the transpose of a column."""
+    if m.shape[0] == 1 and m.shape[1] != 1 and not isinstance(m, Transpose | MatMul | OneMatrix | MatAdd):
+        return transpose(transposed(m))
+    return m
 
 
 def transposed(m: Expr) -> Expr:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sympy import Expr, Mul, Pow, S
-from sympy.matrices.expressions.hadamard import HadamardProduct
+from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 
-from symgrad.expr import add, hadamard, is_matrix, matmul, transpose
+from symgrad.expr import Elementwise, add, apply, hadamard, is_matrix, matmul, power, transpose
 
 __all__ = ["Fraction", "leading_first", "scalar_terms", "split_fraction", "turned"]
 
@@ -65,6 +65,10 @@ def turned(m: Expr) -> Expr:
         return add(*(turned(t) for t in m.args))
     if isinstance(m, HadamardProduct):
         return hadamard(*(turned(t) for t in m.args))
+    if isinstance(m, Elementwise):
+        return apply(m.name, turned(m.arg), *m.parameters)
+    if isinstance(m, HadamardPower) and not is_matrix(m.args[1]):
+        return power(turned(m.args[0]), m.args[1])
     return transpose(m)
 
 
