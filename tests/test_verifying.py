@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import symgrad
 from symgrad import Verdict, verify
-from symgrad.errors import NameUnknownError, ReadError, UnsupportedError
+from symgrad.cli import run
+from symgrad.errors import NameUnknownError, ReadError
 from symgrad.rendering.snippet import snippet
 from symgrad.rendering.verdict import render
 from symgrad.verify_batch import verdict_line, verdict_lines
@@ -191,10 +195,98 @@ def test_what_cannot_be_read_is_refused_with_its_reason(claim: str, error: type[
         verify(claim, **NETWORK)
 
 
-def test_a_loop_of_symbolic_length_is_refused() -> None:
-    loop = ["a[0] = x", "for l in 1..L:", "    a[l] = tanh(W[l] @ a[l-1])", "f = sum(a[L])"]
-    with pytest.raises(UnsupportedError):
-        verify("df/dx = x", given=["\n".join(loop)], shapes="x: n, W: n n")
+LOOP = """
+W : n n
+x : n
+y : n
+a[0] = x
+for l in 1..L:
+    z[l] = W[l] @ a[l-1]
+    a[l] = tanh(z[l])
+loss = norm(a[L] - y)**2 / 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "right"),
+    [
+        ("dloss/da[l-1] = W[l].T @ grad_z", None),
+        ("a[l] = tanh(W[l] @ a[l-1])", True),
+        ("a[l] = tanh(a[l-1] @ W[l])", False),
+        ("dloss/da[L] = a[L] - y", True),
+        ("dloss/da[L] = y - a[L]", False),
+    ],
+)
+def test_claims_about_a_network_of_symbolic_depth(claim: str, right: bool | None) -> None:
+    model = symgrad.read_model(LOOP)
+    if right is None:
+        with pytest.raises(NameUnknownError):
+            verify(claim, model)
+        return
+    verdict = verify(claim, model)
+    assert verdict.verdict == "refuted" if not right else verdict.is_right, verdict
+
+
+def test_the_command(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--given", "L = norm(X @ w - y)**2", "--shapes", "X: n d, w: d, y: n"]
+    assert run(["verify", "dL/dw = 2 * X.T @ (X @ w - y)", *given]) == 0
+    assert "proved" in capsys.readouterr().out
+    assert run(["verify", "dL/dw = X.T @ (X @ w - y)", *given, "--lang", "zh"]) == 1
+    assert "差一个因子" in capsys.readouterr().out
+    assert run(["verify", r"\frac{\partial L}{\partial w} = 2 X^\top (X w - y)", *given]) == 0
+    assert run(["verify", "dL/dw = X.T @ (X @ w", *given]) == 2
+    assert run(["verify", "dL/dw = 2 * X.T @ (X @ w - y)", "dL/dw = w @", *given]) == 2
+    assert run(["verify"]) == 2
+    assert run(["verify", "x", "--format", "pdf", *given]) == 2
+    assert run(["verify", "x", "--layout", "up", *given]) == 2
+    capsys.readouterr()
+    model = tmp_path / "net.sg"
+    model.write_text("X : n d\nw : d\ny : n\nL = norm(X @ w - y)**2\n", encoding="utf-8")
+    assert (
+        run(["verify", str(model), "2 * X.T @ (X @ w - y)", "--of", "L", "--wrt", "w", "--format", "json"])
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["verdict"] == "proved"
+    batch = tmp_path / "claims.jsonl"
+    batch.write_text('{"f": "x @ x", "shapes": {"x": ["n"]}, "wrt": "x", "claim": "x"}\n', encoding="utf-8")
+    assert run(["verify", "--batch", str(batch)]) == 1
+    assert json.loads(capsys.readouterr().out)["kind"] == "wrong factor"
+
+
+HOSTILE = (
+    "((((" * 200 + "x",
+    "x" + "**9" * 40,
+    "x" * 30_000,
+    "matrix_power(A, 10**9) @ x",
+    "\\" + "frac{" * 500,
+    "\\input{/etc/passwd}",
+    "\\write18{ls}",
+    "\\def\\x{\\x\\x}\\x",
+    "x\u202e = \u0445",
+    "(A + A.T + 2 * A)" + " @ (A + A.T - 3 * A)" * 30 + " @ x",
+    "d" * 1000 + "/dx = 1",
+    "= = =",
+    "\x00",
+)
+
+
+@pytest.mark.parametrize("claim", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_claims_end_in_time_and_are_never_called_right(claim: str) -> None:
+    start = time.monotonic()
+    question = {"f": "x @ A @ x", "shapes": {"x": ["n"], "A": ["n", "n"]}, "wrt": "x", "claim": claim}
+    answer = json.loads(verdict_line(json.dumps(question), seconds=3.0))
+    assert answer["verdict"] in ("unreadable", "unsupported", "undecided", "refuted"), answer
+    assert "fault" not in (answer["message"] or ""), answer
+    assert time.monotonic() - start < 40
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet="xAdf/=()@*+-.T 2[]^_\\{}'", max_size=24))
+def test_no_text_breaks_the_verifier(claim: str) -> None:
+    question = {"f": "x @ A @ x", "shapes": {"x": ["n"], "A": ["n", "n"]}, "wrt": "x", "claim": claim}
+    answer = json.loads(verdict_line(json.dumps(question), seconds=2.0))
+    assert "fault" not in (answer["message"] or ""), answer
+    assert answer["verdict"] not in ("proved", "verified", "agrees") or "A" in claim
 
 
 @pytest.mark.parametrize("form", ["text", "md", "tex"])

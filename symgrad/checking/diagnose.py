@@ -18,7 +18,16 @@ from sympy.matrices.expressions.matadd import MatAdd
 
 from symgrad.checking.budget import OutOfTime, alarm, check_time, time_limit
 from symgrad.checking.counterexample import points_at
-from symgrad.checking.edits import Edit, Vocabulary, edited, fits, order_and_transposes, terms_of, whole_shape
+from symgrad.checking.edits import (
+    Edit,
+    Vocabulary,
+    alike,
+    edited,
+    fits,
+    order_and_transposes,
+    terms_of,
+    whole_shape,
+)
 from symgrad.checking.truth import Sample, Truth
 from symgrad.checking.verdict import Judgement
 from symgrad.errors import SymgradError
@@ -70,6 +79,17 @@ KINDS_OF_SLIP: tuple[str, ...] = (
 """The most specific first: of two edits that are equally small the earlier kind is named."""
 
 _MOST_FACTORS = 24
+# A diagnosis is a help: whatever a strange candidate does to it, the verdict stands without it.
+_STOPPED = (
+    OutOfTime,
+    RecursionError,
+    SymgradError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+)
 _OTHER = ("kernel not flipped", "extra factor", "extra term")
 _MAYBE_A_SLOPE = (
     "wrong exponent",
@@ -117,12 +137,12 @@ def diagnose(
     try:
         with time_limit(seconds), alarm(seconds):
             slip = search.run()
-    except (OutOfTime, RecursionError):
+    except _STOPPED:
         slip = search.best()
     try:
         with time_limit(seconds), alarm(seconds):
             return _named(judgement, truth, link, slip, shapes_said)
-    except (OutOfTime, RecursionError, SymgradError):
+    except _STOPPED:
         return slip or Slip("other", "other")
 
 
@@ -429,6 +449,8 @@ class _Search:
         if self.claim.misfit is not None or self.claim.indices or self.claim.wrt_entry is not None:
             return
         terms = () if self.expected is None else terms_of(self.expected)
+        if self.expected is None or not alike(self.expected, self.link):
+            return
         if len(terms) < 2:
             return
         found = self._fit(terms, self.link)

@@ -58,7 +58,7 @@ from symgrad.expr import (
 )
 from symgrad.rules.elementwise import derivative
 
-__all__ = ["Edit", "Vocabulary", "edited", "order_and_transposes", "terms_of", "whole_shape"]
+__all__ = ["Edit", "Vocabulary", "alike", "edited", "order_and_transposes", "terms_of", "whole_shape"]
 
 _MOST_TERMS = 24
 _STEM = re.compile(r"(.*?)(\d+)$")
@@ -413,7 +413,7 @@ def _kernels(e: Expr) -> Iterator[Local]:
 def _slopes(e: Expr, words: Vocabulary) -> Iterator[Local]:
     """A derivative of an activation that is missing, or another one in its place."""
     for a in words.activations:
-        if not _alike(e, a.slope):
+        if not alike(e, a.slope):
             continue
         yield "missing activation derivative", hadamard(e, a.slope)
         yield "wrong activation derivative", a.slope
@@ -430,7 +430,8 @@ def _functions(e: Expr, words: Vocabulary) -> Iterator[Local]:
         yield "wrong activation derivative", Elementwise("step", e.arg)
 
 
-def _alike(a: Expr, b: Expr) -> bool:
+def alike(a: Expr, b: Expr) -> bool:
+    """Whether two expressions have the same shape."""
     s, t = shape_of(a), shape_of(b)
     return len(s) == len(t) and all(same_size(p, q) for p, q in zip(s, t, strict=True))
 

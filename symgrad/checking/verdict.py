@@ -18,6 +18,8 @@ from symgrad.checking.budget import OutOfTime, alarm, check_time, time_limit
 from symgrad.checking.counterexample import Counterexample, find
 from symgrad.checking.domains import Condition, conditions
 from symgrad.checking.edits import fits
+from symgrad.checking.equality import Undecided
+from symgrad.checking.layered import in_layers
 from symgrad.checking.proof import proved
 from symgrad.checking.truth import EXACT, Sample, Truth, resolved
 from symgrad.deriving.steps import Evidence
@@ -77,7 +79,7 @@ def judge(claim: Claim, *, seconds: float = 10.0) -> Judgement:
     start = time.perf_counter()
     try:
         with time_limit(seconds), alarm(seconds):
-            found = [_judged(replace(c, readings=())) for c in (claim, *claim.readings)]
+            found = [_judged(replace(c, readings=()), seconds) for c in (claim, *claim.readings)]
     except OutOfTime as out:
         found = [Judgement(claim, "undecided", notes=(Note("budget.time", {"budget": str(out)}),))]
     except MemoryError:
@@ -100,15 +102,17 @@ def _agreed(found: Sequence[Judgement]) -> Judgement:
     return Judgement(first.claim, "undecided", notes=(Note("ambiguous", {"readings": listed}),))
 
 
-def _judged(claim: Claim) -> Judgement:
+def _judged(claim: Claim, seconds: float) -> Judgement:
     if claim.kind == "definition":
         raise UnsupportedError("a definition is no claim: there is nothing to check")
     if claim.kind == "identity" and len(claim.links) < 2:
         raise UnsupportedError("there is no left side to compare with")
     if claim.kind == "jacobian" and claim.of is not None and is_scalar(claim.of) and claim.indices == ():
         claim = replace(claim, kind="gradient", layout="numerator")
-    claim = _unrolled(resolved(claim))
     said = conditions(claim)
+    if claim.model.has_loops:
+        return replace(_layered(claim, seconds), conditions=said)
+    claim = resolved(claim)
     if claim.misfit is not None:
         wrong = next((n for n, e in enumerate(claim.links) if not fits(e)), 0)
         return Judgement(
@@ -136,14 +140,30 @@ def _quiet_truth(claim: Claim) -> Truth | None:
         return None
 
 
-def _unrolled(claim: Claim) -> Claim:
-    """A claim about a network of symbolic depth is not decided by instances, and refused here."""
-    if claim.model.has_loops:
-        raise UnsupportedError(
-            "a claim about a loop of symbolic length is not checked",
-            hint="write the layers out: z1 = .., z2 = ..",
-        )
-    return claim
+def _layered(claim: Claim, seconds: float) -> Judgement:
+    """A claim about a network of symbolic depth, by the checkers that know loops."""
+    end = time.monotonic() + seconds
+    if claim.misfit is not None:
+        note = Note("shape.inside", {"why": claim.misfit.message})
+        return Judgement(claim, "refuted", link=0, notes=(note,))
+    found, link = in_layers(claim, lambda: end - time.monotonic())
+    if isinstance(found, Evidence):
+        word: Word = found.level if found.level != "none" else "undecided"
+        return Judgement(claim, word, found)
+    if isinstance(found, Undecided):
+        return Judgement(claim, "undecided", notes=(Note("budget.time", {"budget": found.reason}),))
+    example = None
+    if found.left is not None and found.right is not None:
+        inputs = {name: _flat(value) for name, value in found.inputs.items()}
+        example = Counterexample(dict(found.sizes), inputs, found.entry, found.right, found.left, link or 0)
+    return Judgement(claim, "refuted", link=link, counterexample=example)
+
+
+def _flat(value: object) -> object:
+    """A vector as a flat list."""
+    if isinstance(value, list) and value and all(isinstance(v, list) and len(v) == 1 for v in value):
+        return [v[0] for v in value]
+    return value
 
 
 # --- layouts -------------------------------------------------------------------------------------------------

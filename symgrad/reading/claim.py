@@ -14,7 +14,7 @@ from typing import Literal, NoReturn
 from sympy import Expr, Symbol
 
 from symgrad.errors import DeriveError, NameUnknownError, ReadError, ShapeError, UnsupportedError
-from symgrad.expr import Family, Model, any_shapes, is_leaf, is_scalar, leaf_name, leaves
+from symgrad.expr import Family, Loop, Model, any_shapes, is_leaf, is_scalar, leaf_name, leaves
 from symgrad.reading import read_model, read_question
 from symgrad.reading.context import Shapes, Words, shape_lists
 from symgrad.reading.elaborate import names_in
@@ -137,7 +137,8 @@ def _latex(text: str, context: Context) -> Claim:
     return claim
 
 
-_DERIVATIVE = re.compile(r"\s*d\s*\(?\s*([A-Za-z_]\w*)\s*\)?\s*/\s*d\s*\(?\s*([A-Za-z_]\w*)\s*\)?\s*")
+_MEMBER = r"\(?\s*([A-Za-z_]\w*(?:\s*\[[^\[\]()]*\])?)\s*\)?"
+_DERIVATIVE = re.compile(rf"\s*d\s*{_MEMBER}\s*/\s*d\s*{_MEMBER}\s*")
 _CALL = re.compile(r"\s*(grad|gradient|jacobian|hessian)\s*\((.*)\)\s*", re.DOTALL)
 _INCREMENT = re.compile(r"\s*d\s*\(?\s*([A-Za-z_]\w*)\s*\)?\s*")
 
@@ -151,6 +152,7 @@ class _Reader:
         shapes = shape_lists(context.shapes)
         self.names = {*self.model.symbols, *shapes}
         self.sizes = {n for sizes in shapes.values() for s in sizes for n in names_in(parse_expression(s))}
+        self.sizes |= {str(item.index) for item in self.model.items if isinstance(item, Loop)}
         for found in self.model.symbols.values():
             self.sizes |= {str(a) for s in getattr(found, "shape", ()) for a in s.free_symbols}
 
@@ -222,8 +224,8 @@ class _Reader:
                 return kind, self._expression(parts[0]), self._name(parts[1].strip())
         if (match := _DERIVATIVE.fullmatch(left)) and not {f"d{match[1]}", f"d{match[2]}"} <= self.names:
             for name in match.groups():
-                if name not in self.names:
-                    self._unknown(name)
+                if name.partition("[")[0].strip() not in self.names:
+                    self._unknown(name.partition("[")[0].strip())
             return None, self._name(match[1], leaf=False), self._name(match[2])
         known = self._known(left)
         if known:
