@@ -56,16 +56,22 @@ def alarm(seconds: float) -> Iterator[None]:
         yield
         return
 
+    running = True
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise OutOfTime(f"the time budget of {seconds:g} s ran out")
+        if running:
+            raise OutOfTime(f"the time budget of {seconds:g} s ran out")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)  # again, in case the first one was swallowed
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        try:
+            running = False
+        finally:  # the alarm may ring once more while it is switched off
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
 
 def limit_memory(megabytes: int) -> None:

@@ -100,7 +100,7 @@ def split_statements(source: str, words: frozenset[str] = frozenset()) -> list[t
     r"""The statements of a display as they are written, with their offsets.
 
     >>> split_statements(r"z = W x, \qquad a = \tanh(z) .")
-    [(0, 'z = W x'), (17, 'a = \\tanh(z)')]
+    [(0, 'z = W x'), (16, 'a = \\tanh(z)')]
 
     Raises   ReadError, TooLargeError
     """
