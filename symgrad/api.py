@@ -425,7 +425,9 @@ def _by_components(model: Model, target: Expr, variable: Expr) -> Derivation:
 
 def _by_entries(model: Model, target: Expr, variable: Expr, kind: Kind, method: Method | None) -> Derivation:
     """The derivation of a model that is written by entries: as a matrix model where it has that form."""
-    restated = in_matrix_notation(model, target, variable, Simplifier(model.assumptions))
+    restated = None
+    if method != "components":
+        restated = in_matrix_notation(model, target, variable, Simplifier(model.assumptions))
     if restated is not None:
         matrix_model, matrix_target, first = restated
         try:

@@ -2,7 +2,8 @@
 
 Each index is a node, each entry M[a, b] an edge, each v[a] a label on a node. Parallel edges become an entrywise
 product, an inner node with two edges a matrix product (with its labels as a diagonal matrix between them), a
-pendant node a matrix-vector product, a loop a diagonal. What is left over has no matrix form.
+pendant node a matrix-vector product, a loop a diagonal. What is left over has no matrix form, except shifts that
+make a correlation or a convolution.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sympy import Add, Expr, Function, KroneckerDelta, Mul, Pow, S, Sum, Symbol
+from sympy.matrices.expressions.diagonal import DiagonalOf
 from sympy.matrices.expressions.matexpr import MatrixElement
 
+from symgrad.deriving.convolutions import convolution
 from symgrad.deriving.deltas import Term, terms_of
 from symgrad.expr import (
     add,
@@ -27,6 +30,7 @@ from symgrad.expr import (
     outer,
     power,
     scale,
+    trace,
     transpose,
 )
 from symgrad.expr.entrywise import function_name
@@ -134,10 +138,13 @@ def _sum_of(v: Expr) -> Expr:
     """The sum of the entries of a label; of two labels, their inner product."""
     if v.func.__name__ == "HadamardProduct" and len(v.args) == 2:
         return inner(*v.args)
-    return entry_sum(v)
+    return trace(v.args[0]) if isinstance(v, DiagonalOf) else entry_sum(v)
 
 
 def _term(term: Term, free: tuple[Expr, Expr], sizes: Sizes, shape: tuple[Expr, Expr]) -> Expr | None:
+    convolved = convolution(term, free, shape)
+    if convolved is not None:
+        return convolved
     network = _Network(free, {**sizes, **dict(term.over)})
     for f in term.factors:
         if not _place(network, f):

@@ -64,7 +64,7 @@ class IndexScope:
     """The letters that are open while a formula is read, and what is known of their ranges.
 
     A letter stands for a dummy of its own wherever it is bound; `ranges` has first and last value of those that
-    were given, `uses` the places where letters stand.
+    were given, `uses` the places where letters stand, `pairs` those that a delta compares.
     """
 
     open: dict[str, Dummy] = field(default_factory=dict)
@@ -72,6 +72,7 @@ class IndexScope:
     ranges: dict[Expr, tuple[Expr, Expr]] = field(default_factory=dict)
     order: list[tuple[Dummy, Any]] = field(default_factory=list)
     uses: list[_Use] = field(default_factory=list)
+    pairs: list[tuple[Expr, Expr]] = field(default_factory=list)
 
     def bind(self, name: str, tree: Any) -> Dummy:
         """A new meaning of a letter; its number of values is a dummy until it is settled."""
@@ -290,8 +291,10 @@ def _unbound(scope: Elaborator, name: str, tree: Any) -> NoReturn:
 
 def delta(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> Value:
     """The Kronecker delta of two places: 1 where they agree, else 0."""
-    places = _places_of_call(scope, tree, positional, keywords)
-    return _scalar(KroneckerDelta(*places))
+    i, j = _places_of_call(scope, tree, positional, keywords)
+    if scope.index_scope is not None:
+        scope.index_scope.pairs.append((i, j))
+    return _scalar(KroneckerDelta(i, j))
 
 
 def in_range(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> Value:
@@ -394,6 +397,12 @@ def _counts(scope: Elaborator, inner: IndexScope) -> dict[Expr, Expr]:
             )
     counts = {k: n for k, (n, _) in known.items()}
     _counts_of_shifts(scope, inner, counts)
+    for (
+        pair
+    ) in inner.pairs:  # a letter that stands only in deltas has the range of the letter it is compared with
+        for k, other in (pair, pair[::-1]):
+            if k in inner.counts and k not in counts and k not in inner.ranges and other in counts:
+                counts[k] = counts[other]
     for k, tree in inner.order:
         if k not in counts and k not in inner.ranges:
             scope.fail(
