@@ -30,6 +30,7 @@ _FORMATS = ("text", "md", "tex", "json")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the measurement.")
 @click.option("--format", "form", default="text", help="text, md, tex or json.")
 @click.option("--lang", default="en", help="Language of the words: en or zh.")
+@click.option("--figures", help="A folder for figures (SVG), which need matplotlib.")
 @click.option("-o", "--output", help="Write to a file instead of standard output.")
 def analyse(network: str, **options: Any) -> None:
     r"""Say how gradients fare in NETWORK: a model file MODEL.sg, - for standard input, or a short form.
@@ -62,6 +63,11 @@ def analyse(network: str, **options: Any) -> None:
         networks=options["networks"],
         seed=options["seed"],
     )
+    if options["figures"]:
+        from symgrad.analysing.pictures import pictures
+        from symgrad.files import write_files
+
+        write_files(dict(pictures(sheet, options["lang"])), Path(options["figures"]))
     if form == "json":
         answer = json.dumps(to_data(sheet), ensure_ascii=False, indent=2) + "\n"
     else:

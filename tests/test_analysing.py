@@ -23,9 +23,11 @@ from symgrad.analysing import (
 from symgrad.analysing.initialisation import glorot, he
 from symgrad.analysing.mean_field import along, depth_scale
 from symgrad.analysing.moments import Q, function
+from symgrad.analysing.pictures import pictures
 from symgrad.analysing.sheet import document_of, to_data
 from symgrad.cli import run
-from symgrad.errors import SymgradError, UnsupportedError
+from symgrad.errors import MissingExtraError, SymgradError, UnsupportedError
+from symgrad.rendering.figures import powers
 from symgrad.rendering.formats import write_document
 
 CLOSED = {
@@ -218,3 +220,22 @@ def test_what_cannot_be_analysed(
 def test_a_model_without_layers_is_refused() -> None:
     with pytest.raises(SymgradError, match="no layers"):
         analyse(read_model("x : n\nloss = norm(x)**2"))
+
+
+def test_figures_are_the_same_bytes_each_time_and_have_no_fonts() -> None:
+    pytest.importorskip("matplotlib")
+    sheet = analyse(nets.mlp(activation="tanh"), depth=3, width=16, networks=2)
+    for lang in ("en", "zh"):
+        first, again = (dict(pictures(sheet, lang, depth=4, width=16)) for _ in range(2))
+        assert first == again
+        assert set(first) == {"powers.svg", "gradient_norms.svg", "edge_of_chaos.svg", "gains.svg"}
+        for svg in first.values():
+            assert "<text" not in svg
+            assert "<svg" in svg
+            assert "DOCTYPE" not in svg
+
+
+def test_without_matplotlib_one_sentence_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("symgrad.rendering.figures.has_matplotlib", lambda: False)
+    with pytest.raises(MissingExtraError, match=r'pip install "symgrad\[figures\]"'):
+        powers([0.5], 3, {"depth": "L", "factor": "w"})

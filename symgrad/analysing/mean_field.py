@@ -90,15 +90,15 @@ def _root(m: Moments, bias_variance: float) -> float:
     return (low + high) / 2
 
 
-def fixed_point(m: Moments, weight_variance: float, bias_variance: float) -> float:
-    """The variance q to which wide layers tend; infinity where it grows without bound.
+def fixed_point(m: Moments, weight_variance: float, bias_variance: float, steps: int = 20_000) -> float:
+    """The variance q to which wide layers tend after at most so many steps; infinity where it grows without bound.
 
     >>> from symgrad.analysing.moments import moments
     >>> round(fixed_point(moments("tanh"), 1.76095, 0.05), 3)
     0.57
     """
     q = 1.0
-    for _ in range(20_000):
+    for _ in range(steps):
         again = weight_variance * m.at(q)[0] + bias_variance
         if again > 1e12:
             return math.inf

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sympy import Expr, S
+from sympy import Expr, S, Symbol
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.special import Identity
 
@@ -13,7 +13,19 @@ from symgrad.api import Derivation, derive
 from symgrad.deriving.depth import Layers, layers_of
 from symgrad.deriving.steps import Step
 from symgrad.errors import UnsupportedError
-from symgrad.expr import Elementwise, Loop, Member, Model, is_matrix, is_scalar, leaf_name, leaves, norm, walk
+from symgrad.expr import (
+    Definition,
+    Elementwise,
+    Loop,
+    Member,
+    Model,
+    is_matrix,
+    is_scalar,
+    leaf_name,
+    leaves,
+    norm,
+    walk,
+)
 from symgrad.expr.entrywise import function_name
 from symgrad.expr.functions import FUNCTIONS
 
@@ -58,7 +70,10 @@ def read_network(model: Model) -> Network:
     activation = names.pop() if names else "identity"
     moments(activation)  # refuses what has none, before anything is derived
     last = list(model.definitions())[-1].symbol
-    of = last if is_scalar(last) else norm(last) ** 2 / 2
+    of = last
+    if not is_scalar(last):  # any loss will do: what is asked for is the way back
+        of = Symbol(next(n for n in ("loss", "ell", "loss_") if n not in model.symbols), real=True)
+        model = replace(model, items=(*model.items, Definition(of, norm(last) ** 2 / 2)))
     first = layers.at(layers.loop.lower - 1)
     derivation = derive(model, first, of=of)
     found = next((s for s in derivation.steps if s.rule in _RECURRENCES), None)
