@@ -15,9 +15,19 @@ from sympy import Expr, S, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, UnsupportedError
-from symgrad.expr import any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves, shape_of, shape_text
+from symgrad.expr import (
+    any_shapes,
+    is_leaf,
+    is_matrix,
+    is_scalar,
+    leaf_name,
+    leaves,
+    same_size,
+    shape_of,
+    shape_text,
+)
 from symgrad.reading.claim import Claim, Context, Entry, Kind
-from symgrad.reading.latex_context import Setting, setting_of
+from symgrad.reading.latex_context import Setting, shared_setting
 from symgrad.reading.latex_scope import Function, Index, Marked, Scope, Unbound, marked, stem_of
 from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
@@ -42,7 +52,7 @@ def read_claim(text: str, context: Context) -> Claim:
 
     Raises   SymgradError with the position and what would fit
     """
-    setting = setting_of(context)
+    setting = shared_setting(context)
     statements = parse_statements(text, setting.words)
     main, extra = _main_statement(statements, setting, text)
     passed = [s for s in statements if s is not main and s not in extra]
@@ -74,7 +84,7 @@ def read_expression(text: str, context: Context, shape: tuple[Expr, ...] | None 
 
     Raises   SymgradError; ReadError also where two readings fit
     """
-    setting = setting_of(context)
+    setting = shared_setting(context)
     statements = parse_statements(text, setting.words)
     if len(statements) != 1:
         raise ReadError("one formula is needed", source=text, line=1, column=1)
@@ -637,7 +647,11 @@ class _Claims:
         return [lifted(Val(v.expr, shape, axes)) for v in values]
 
     def _check_places(self, e: Expr, node: Node) -> None:
-        """No index may run outside its axis."""
+        """No index may run outside its axis, or over axes of different sizes."""
+        for letter, index in self.scope.indices.items():
+            for other in index.sizes[1:]:
+                if not same_size(index.sizes[0], other):
+                    self._misfit(f"the index {letter} runs over {index.sizes[0]} and over {other}")
         ranges = {i.symbol: i.sizes[0] for i in self.scope.indices.values() if i.sizes}
         for total in e.atoms(sympy.Sum):
             for k, lower, upper in total.limits:

@@ -3,8 +3,11 @@ r"""What a LaTeX formula talks about: a context with its notes and definitions r
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 
 from sympy import Expr
+from sympy.matrices.expressions.matmul import MatMul
+from sympy.matrices.expressions.special import OneMatrix
 
 from symgrad.expr import (
     Correlate,
@@ -21,7 +24,7 @@ from symgrad.reading.latex_notes import read_notes
 from symgrad.reading.latex_scope import Function
 from symgrad.reading.latex_setting import Setting
 
-__all__ = ["Setting", "setting_of"]
+__all__ = ["Setting", "setting_of", "shared_setting"]
 
 
 def setting_of(context: Context) -> Setting:
@@ -62,6 +65,28 @@ def setting_of(context: Context) -> Setting:
     return setting
 
 
+_RECENT: OrderedDict[tuple[object, ...], Setting] = OrderedDict()
+_MOST_RECENT = 8
+
+
+def shared_setting(context: Context) -> Setting:
+    """The setting of a context, read once for several claims; it is not to be changed."""
+    given = (context.shapes, context.assume, context.dims_equal, context.functions, context.symbols)
+    key = (
+        context.definitions, context.definitions_latex, context.target, context.f, context.wrt, context.kind,
+        context.layout, id(context.model), repr(given),
+    )  # fmt: skip
+    setting = _RECENT.get(key)
+    if setting is None or setting.context.model is not context.model:
+        setting = setting_of(context)
+        _RECENT[key] = setting
+        while len(_RECENT) > _MOST_RECENT:
+            _RECENT.popitem(last=False)
+    else:
+        _RECENT.move_to_end(key)
+    return setting
+
+
 def _asked(name: str, setting: Setting, reader: object) -> Expr | None:
     """The function or variable of the question; None if only the LaTeX could have it, and has not."""
     found = setting.names.get(name)
@@ -95,15 +120,30 @@ def _said_axis(context: Context) -> str | None:
 
 def _axes(setting: Setting) -> None:
     """Along which axis the model takes its softmax, and whether it correlates."""
-    axes = set()
+    axes, biases = set(), set()
     for d in setting.model.definitions():
         for node in walk(d.value):
             if isinstance(node, Softmax) and node.arg.shape[1] != 1:
                 axes.add(node.axis)
+            if (
+                isinstance(node, MatMul)
+                and isinstance(node.args[-1], OneMatrix)
+                and node.args[-1].shape[0] == 1
+            ):
+                biases.add(1)  # b 1^T: a sample is a column
+            if (
+                isinstance(node, MatMul)
+                and isinstance(node.args[0], OneMatrix)
+                and node.args[0].shape[1] == 1
+            ):
+                biases.add(0)
             if isinstance(node, Correlate):
                 setting.functions["*"] = Function("correlate")
     said = _said_axis(setting.context)
     if said is not None:
         setting.functions["softmax axis"] = Function(said)
+    samples = biases | {1 - a for a in axes}
+    if len(samples) == 1:
+        (setting.samples,) = samples
     if len(axes) == 1:
         setting.functions["softmax axis"] = Function(str(axes.pop()))

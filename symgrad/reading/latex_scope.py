@@ -213,6 +213,7 @@ class Scope:
     derivatives: list[tuple[Expr, Expr, Expr]] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
     indices: dict[str, Index] = field(default_factory=dict)
+    samples: int | None = None
     increments_of: Expr | None = None
     differential: bool = False
     rows: bool = False
@@ -583,7 +584,7 @@ class Scope:
 
     def row_of(self, found: Expr, item: Node, m: Marked) -> Val:
         """Row or column of a matrix, whichever fits."""
-        axis = self.choose(("axis", str(found)), 2)
+        axis = self.sample_axis(found)
         at = self.place(item, found.shape[axis], m.node)
         return row_or_column(found, at, axis, self.fresh)
 
@@ -603,12 +604,19 @@ class Scope:
                 if not rest
                 else None
             )
-        axis = self.choose(("axis", str(found)), 2)
+        axis = self.sample_axis(found)
         at = self.place(item, found.shape[axis], m.node)
         if rest:
             k = self.place(rest[0], found.shape[1 - axis], m.node)
             return Val(entry_of(found, *((at, k) if axis == 0 else (k, at)))), others
         return row_or_column(found, at, axis, self.fresh), others
+
+    def sample_axis(self, found: Expr) -> int:
+        """Whether one index names a row (0) or a column (1): as the model has its samples, else whichever fits."""
+        if self.samples is None:
+            return self.choose(("axis", str(found)), 2)
+        other = self.choose(("axis", str(found)), 2, last_resort=True) == 1
+        return 1 - self.samples if other else self.samples
 
     def oriented(self, e: Expr) -> Val:
         """A symbol's value; where vectors are written as rows, a vector is a row."""

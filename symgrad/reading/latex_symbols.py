@@ -141,6 +141,8 @@ class Symbols:
             return Val(apply("abs", value.expr))
         if len(value.shape) == 2 and same_size(*value.shape):
             return mapped(value, det)
+        if 1 in value.shape and self.scope.choose(("bars", node.at), 2, last_resort=True) == 1:
+            return self._norm(value, [], node)
         return applied("abs", value)
 
     def _inner(self, a: Val, b: Val, node: Node) -> Val:
@@ -203,7 +205,7 @@ class Symbols:
         if stem in scope.indices and not m.subs:
             index = scope.indices[stem]
             return Val(index.symbol + (0 if scope.zero_based else 1)), m.sups
-        if stem == "e" and not m.subs and "e" not in scope.names and m.sups:
+        if stem == "e" and not m.subs and m.sups and self._is_euler(m):
             return Val(sympy.E), m.sups
         if stem == "I" and "I" not in scope.names and (not m.subs or "I_" not in scope.names):
             if not self._is_kronecker(m):
@@ -223,6 +225,14 @@ class Symbols:
                 self.fail(ReadError, "two primes on a matrix", m.node)
             value = turned(value)
         return value, left
+
+    def _is_euler(self, m: Marked) -> bool:
+        """Whether e^{..} is the exponential, and not a name e with a power, a layer or a transpose."""
+        if "e" not in self.scope.names and self.scope.number_in(m.sups[0]) is None:
+            return True
+        if "e" not in self.scope.names:
+            return not any(n == f"e{self.scope.number_in(m.sups[0])}" for n in self.scope.names)
+        return not all(self.scope.number_in(i) is not None or self._is_transpose(i) for i in m.sups)
 
     def _is_kronecker(self, m: Marked) -> bool:
         return len(m.subs) == 2 and all(s.kind == "letter" for s in m.subs)
@@ -341,6 +351,9 @@ class Symbols:
             self.fail(UnsupportedError, f"{self.shown(node)}: {what} is not read", node)
         if value.expr == sympy.E:
             exponent = self.read(item)
+            if not exponent.is_scalar and 1 not in exponent.shape and same_size(*exponent.shape):
+                self.fail(UnsupportedError, "the exponential of a square matrix is not read", node,
+                          "the exponential entry by entry is \\exp(A)")  # fmt: skip
             return applied("exp", exponent)
         if item.kind == "letter" and item.text in scope.layers:
             self.fail(
@@ -364,9 +377,13 @@ class Symbols:
                 "a mark in brackets is a layer or a sample",
             )
         exponent = self._exponent(item, node)
+        if item.kind == "letter" and not value.is_scalar and self.is_defined(exponent):
+            raise Unbound(item.text, item)  # a^L where L is the loss: a layer, and no power
         as_matrix = False
         if not value.is_scalar and 1 not in value.shape and same_size(*value.shape):
             as_matrix = True
+            if exponent.is_Number and not exponent.is_Integer:
+                self.fail(UnsupportedError, "a fractional power of a matrix is not read", node)
             if exponent == 2 and is_entrywise(value):
                 as_matrix = scope.choose(("power", node.at), 2) == 0
         return raised(value, exponent, as_matrix=as_matrix)

@@ -11,10 +11,13 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 from symgrad.api import derive, gradients
 from symgrad.expr import Definition, Model, add, apply, matmul, matrix, norm, scalar, subtract, vector
 from symgrad.reading import read_model
+from symgrad.reading.claim import Context, read_claim
+from symgrad.reading.latex_tree import parse_statements
 
 
 def best(action: Callable[[], object], repeats: int = 3) -> float:
@@ -118,8 +121,30 @@ def depth() -> None:
     row("symbolic depth: closed form alone", f"{unchecked:.3f} s", "")
 
 
+def latex() -> None:
+    """Formulas of lecture notes: the tree alone, and the claim with names and shapes."""
+    lines = (
+        (Path(__file__).parents[1] / "cases" / "latex_claims.txt").read_text(encoding="utf-8").splitlines()
+    )
+    formulas = [line for line in lines if line.startswith("\\")]
+    seconds = best(lambda: [parse_statements(f) for f in formulas])
+    row("LaTeX: formulas parsed in a second", f"{len(formulas) / seconds:.0f}", "above 800")
+    start = lines.index("[mlp]")
+    claims = [line for line in lines[start : start + 60] if line.startswith("\\")]
+    context = Context(
+        definitions=(
+            "z1 = W1 @ x + b1", "a1 = sigmoid(z1)", "z2 = W2 @ a1 + b2", "yhat = softmax(z2)",
+            "L = -sum(y * log(yhat))", "delta2 = yhat - y",
+        ),
+        shapes="x: d, W1: h d, b1: h, W2: k h, b2: k, y: k", target="L",
+    )  # fmt: skip
+    seconds = best(lambda: [read_claim(c, context) for c in claims])
+    row("LaTeX: claims read in a second, names and shapes", f"{len(claims) / seconds:.0f}", "")
+
+
 if __name__ == "__main__":
     chains()
+    latex()
     residual_chains()
     depth()
     starting()
