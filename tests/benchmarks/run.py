@@ -134,7 +134,7 @@ def latex() -> None:
     context = Context(
         definitions=(
             "z1 = W1 @ x + b1", "a1 = sigmoid(z1)", "z2 = W2 @ a1 + b2", "yhat = softmax(z2)",
-            "L = -sum(y * log(yhat))", "delta2 = yhat - y",
+            "L = -sum(y * log(yhat))", "delta2 = yhat - y", "delta1 = (W2.T @ delta2) * a1 * (1 - a1)",
         ),
         shapes="x: d, W1: h d, b1: h, W2: k h, b2: k, y: k", target="L",
     )  # fmt: skip
