@@ -177,7 +177,9 @@ cli.add_command(analyse)
 @cli.command()
 @click.argument("recipe", required=False)
 @click.option("-o", "--output", help="The folder; output/RECIPE if not given.")
-@click.option("--lang", default="en,zh", help="Languages, e.g. en,zh; en+zh puts them side by side.")
+@click.option(
+    "--lang", help="Languages, e.g. en,zh; en+zh puts them side by side; all of the recipe if not given."
+)
 @click.option("--to", "formats", default="md,tex", help="Formats: md, tex, html, pdf, ipynb.")
 @click.option(
     "--audience",
@@ -216,7 +218,8 @@ def handout(recipe: str | None, **options: Any) -> None:
         raise click.UsageError(
             "a recipe is missing; --list shows the ready ones, --new writes one to start from"
         )
-    languages = _listed(options["lang"])
+    loaded = load_recipe(recipe)
+    languages = _listed(options["lang"]) if options["lang"] else list(loaded.title)
     wanted = [_known_format(w, HANDOUT_FORMATS) for w in _listed(options["formats"])]
     audiences = _listed(options["audiences"])
     for audience in audiences:
@@ -238,7 +241,7 @@ def handout(recipe: str | None, **options: Any) -> None:
         fonts=[Path(f) for f in options["fonts"]],
     )
     count = len(languages) * len(wanted) * len(audiences) * len(seeds)
-    files = dict(_progress(made(load_recipe(recipe), choice), count, "files"))
+    files = dict(_progress(made(loaded, choice), count, "files"))
     write_files(files, folder)
     for name in files:
         click.echo(str(folder / name), err=True)

@@ -113,7 +113,8 @@ def inline_md(content: Inline) -> Rendered:
 
 def _tight(out: str, space: str) -> str:
     """Without the space between full-width punctuation and a formula."""
-    return out[: -len(space)] if out.endswith(space) and out[: -len(space)][-1:] in _FULL_WIDTH else out
+    before = out[: -len(space)][-1:] if out.endswith(space) else ""
+    return out[: -len(space)] if before and before in _FULL_WIDTH else out
 
 
 def inline_tex(content: Inline, style: str = "") -> Rendered:

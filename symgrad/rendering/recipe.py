@@ -33,6 +33,7 @@ __all__ = [
     "Item",
     "Recipe",
     "RecipeModel",
+    "RecipeReader",
     "Section",
     "Workbook",
     "load_recipe",
@@ -196,6 +197,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise RecipeError(f"{path} is not UTF-8 text") from error
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror or error}") from error
+    if path.suffix.lower() in (".md", ".markdown"):
+        from symgrad.rendering.markdown_source import read_markdown
+
+        if len(content) > _MOST_TEXT:
+            raise RecipeError(f"the notes have {len(content)} characters, more than {_MOST_TEXT}")
+        return read_markdown(content, path.stem, path.parent)
     return read_recipe(content, folder=path.parent)
 
 
@@ -229,7 +236,7 @@ def read_recipe(content: str, folder: Path | None = None) -> Recipe:
         raise RecipeError(
             f"the recipe is not TOML: {message}", source=content, line=line, column=column
         ) from error
-    return _Reader(content, folder).recipe(data)
+    return RecipeReader(content, folder).recipe(data)
 
 
 _TOP = (
@@ -547,6 +554,10 @@ class _Reader:
             raise self.fail("a case of the section depth needs wrt", "cases", 'wrt = "X[0]"', start)
         title = self.words(table.get("title"), "the title of a case", "title", start)
         return {**table, "title": title}
+
+
+class RecipeReader(_Reader):
+    """Reads the parts of a recipe for other sources of recipes, too."""
 
 
 @dataclass

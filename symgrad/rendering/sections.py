@@ -18,6 +18,7 @@ from symgrad.errors import RecipeError
 from symgrad.expr import Definition, gradient, is_leaf, leaves
 from symgrad.rendering.document import (
     Block,
+    Code,
     Equation,
     Formula,
     Heading,
@@ -34,7 +35,7 @@ from symgrad.rendering.document import (
 from symgrad.rendering.numbers import Quantity, evaluate, number, relation, with_numbers
 from symgrad.rendering.phrases import Catalogue
 from symgrad.rendering.prose import formula as prose_formula
-from symgrad.rendering.prose import paragraphs
+from symgrad.rendering.prose import paragraphs, prose
 from symgrad.rendering.recipe import Group, RecipeModel, Section, Workbook
 from symgrad.rendering.view import DOTS, View
 
@@ -135,7 +136,9 @@ class Page:
         self.add(Paragraph(self.words(key, **fillings)))
 
     def heading(self, section: Section, key: str, *, numbered: bool = True) -> None:
-        """The heading of a section; an appendix has no number."""
+        """The heading of a section; an appendix has no number, and notes have headings of their own."""
+        if section.options.get("plain"):
+            return
         lang = self.words.lang
         title = plain(section.title[lang]) if lang in section.title else self.words(f"{key}.title")
         if numbered:
@@ -506,7 +509,7 @@ def text(page: Page, section: Section) -> None:
     if section.title:
         page.heading(section, "text")
     model = page.book.model(section.options["model"]).model if "model" in section.options else None
-    page.add(*paragraphs(given[lang], page.view, model))
+    page.add(*paragraphs(given[lang], page.view, model, lenient=bool(section.options.get("plain"))))
 
 
 def claim(page: Page, section: Section) -> None:
@@ -541,9 +544,22 @@ def claim(page: Page, section: Section) -> None:
         page.equation(rows, mark=page.view.mark(right.evidence), lead=page.words("claim.instead"))
 
 
+def heading(page: Page, section: Section) -> None:
+    """A heading of somebody's notes."""
+    text_ = section.options["text"][page.words.lang]
+    page.add(Heading(prose(text_, page.view, lenient=True), section.options["level"]))
+
+
+def code(page: Page, section: Section) -> None:
+    """Lines of a program in somebody's notes."""
+    page.add(Code(section.options["text"], section.options["language"]))
+
+
 KINDS: dict[str, Callable[[Page, Section], None]] = {
     "text": text,
     "claim": claim,
+    "heading": heading,
+    "code": code,
     "chain_rule": chain_rule,
     "example": example,
     "entries": entries,
