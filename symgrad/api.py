@@ -627,7 +627,7 @@ def _checked(derivation: Derivation) -> Derivation:
         level = weakest([s.evidence for s in steps])
         evidence = Evidence(level, "every step of the chain rule")
     else:
-        evidence = weakest_of(check_answer(derivation, answer, derivation.structure), steps)
+        evidence = weakest_of(check_answer(derivation, answer, derivation.structure, steps), steps)
     return replace(derivation, steps=steps, evidence=evidence)
 
 

@@ -18,6 +18,8 @@ from symgrad.workers import LONGEST_LINE, answers_in_order, read_lines
 
 GOOD = json.dumps({"id": "g", "f": "x @ x", "wrt": "x", "shapes": {"x": ["n"]}})
 
+NULLS = dict.fromkeys(("kind", "layout", "assume", "definitions", "method", "structure", "dims_equal"))
+
 TROUBLE = """
 import json, os, signal, sys, time
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sympy import Expr
+from sympy.matrices.expressions.matadd import MatAdd
 
 from symgrad.checking.budget import OutOfTime, time_limit
 from symgrad.checking.finite_field import FieldTest
@@ -20,7 +21,7 @@ from symgrad.checking.numeric import (
     check_structured,
 )
 from symgrad.deriving.depth import INSTANCES
-from symgrad.deriving.steps import Evidence
+from symgrad.deriving.steps import Evidence, Step
 from symgrad.expr import (
     Differential,
     Gradient,
@@ -31,11 +32,16 @@ from symgrad.expr import (
     ScalarGradient,
     differential,
     gradient,
+    matrix,
+    printed_size,
+    substitute,
     walk,
     written_out,
 )
 
 __all__ = ["Question", "check_answer"]
+
+_LONGEST = 4000  # symbols and operations of an answer that is put together from steps
 
 
 class Question(Protocol):
@@ -62,23 +68,57 @@ class Question(Protocol):
         ...
 
 
-def check_answer(question: Question, answer: Expr, structure: str | None = None) -> Evidence:
+def check_answer(
+    question: Question, answer: Expr, structure: str | None = None, steps: Sequence[Step] = ()
+) -> Evidence:
     """The evidence for an answer as a whole.
 
-    It is proved by a second derivation in index form, or tested exactly in a finite field with a derivative that
-    needs no rules; in any case it is compared with differences of the function.
+    It is proved by the steps where each of them is proved and they lead to it, else by a second derivation in index
+    form, or tested exactly in a finite field with a derivative that needs no rules; in any case it is compared with
+    differences of the function.
 
     Raises   CheckError if it is wrong
     """
     if structure is None and question.model.has_loops:
         return _check_instances(question, answer)
-    if structure is None and _proved(Prover(question.model), question, answer):
+    prover = Prover(question.model)
+    if structure is None and (_led_to(prover, question, answer, steps) or _proved(prover, question, answer)):
         return Evidence("proved", PROOF, _compared(question, answer, None, count=1, sets=1).sizes)
     exact = _tested(FieldTest(question.model), question, answer, structure)
     if exact is not None:
         _compared(question, answer, structure, count=1, sets=1)
         return exact
     return _compared(question, answer, structure)
+
+
+def _led_to(prover: Prover, question: Question, answer: Expr, steps: Sequence[Step]) -> bool:
+    """Whether proved steps, each put into the next, make the answer: its cost does not grow with what they prove."""
+    if not isinstance(question.left, Gradient | ScalarGradient) or any(
+        s.evidence.level != "proved" for s in steps
+    ):
+        return False
+    known = {
+        s.left: s.right for s in steps if isinstance(s.left, Gradient | ScalarGradient) and s.left != s.right
+    }
+    value = known.get(question.left)
+    for _ in known:
+        if value is None:
+            return False
+        inside = {n: known[n] for n in walk(value) if n in known}
+        if not inside:
+            names = _shared_sums(value, answer)
+            return prover.equal(substitute(value, names), substitute(answer, names)) is True
+        value = substitute(value, inside)
+        if printed_size(value) > _LONGEST:
+            return False
+    return False
+
+
+def _shared_sums(a: Expr, b: Expr) -> dict[Expr, Expr]:
+    """A symbol for every sum that stands in both: what is equal for all their values is equal for theirs."""
+    there = set(walk(b))
+    sums = [n for n in walk(a) if isinstance(n, MatAdd) and n in there and n not in (a, b)]
+    return {n: matrix(f"sum{i}_", *n.shape) for i, n in enumerate(sums)}
 
 
 def _is_hessian(left: Expr) -> bool:

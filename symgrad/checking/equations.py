@@ -15,6 +15,7 @@ from symgrad.checking.numeric import Points, check_equation
 from symgrad.deriving.by_entries import is_by_entries
 from symgrad.deriving.steps import Evidence
 from symgrad.expr import (
+    Definition,
     Differential,
     Gradient,
     Loop,
@@ -92,10 +93,22 @@ class Equations:
         if isinstance(a, Differential | ScalarDifferential) and self.wrt is not None:
             increment = differential(self.wrt)
             return self.prover.differential_equals(a.args[0], self.wrt, increment, b) is True
+        # What the premises say of parts that have no name is put in; the gradient by a name stands for itself.
+        parts = {
+            k: w
+            for k, w in given.items()
+            if isinstance(k, Gradient | ScalarGradient) and not is_leaf(k.args[1])
+        }
+        if parts:
+            b = substitute(b, parts)
         if isinstance(a, Gradient | ScalarGradient) and a not in given:
             f, v = a.args
             if not is_leaf(v):
-                f, v, b = _named(f, v, b)
+                users = self._users_of_part(v)
+                f, part, b = _named(f, v, b)
+                if users and self.prover.local_gradient_equals(f, part, b, users) is True:
+                    return True
+                v = part
                 if any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
                     return False
                 return self.prover.gradient_equals(f, v, b) is True
@@ -104,7 +117,21 @@ class Equations:
             if not any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
                 return self.prover.gradient_equals(f, v, b) is True
             return False
-        return self.prover.equal(a, b, given=dict(given)) is True
+        if parts:
+            a = substitute(a, parts)
+        return self.prover.equal(a, b) is True or self.prover.equal(a, b, given=dict(given)) is True
+
+    def _users_of_part(self, part: Expr) -> list[Definition]:
+        """The definitions that hold a part, with the symbol for it in its place."""
+        if self._indices:
+            return []
+        found = []
+        for d in self.model.definitions():
+            if part in walk(d.value) or (isinstance(part, MatMul) and d.value.has(*part.args[:1])):
+                value = _named(d.value, part, d.value)[0]
+                if value != d.value:
+                    found.append(Definition(d.symbol, value, d.line))
+        return found
 
 
 def _is_differential(e: Expr) -> bool:
@@ -118,6 +145,7 @@ def _named(f: Expr, part: Expr, value: Expr) -> tuple[Expr, Expr, Expr]:
     value = substitute(value, {part: symbol})
     if isinstance(part, MatMul):
         value = substitute(value, _with_part(value, part, symbol))
+        f = substitute(f, _with_part(f, part, symbol))
     return substitute(f, {part: symbol}), symbol, value
 
 

@@ -17,9 +17,11 @@ from symgrad.checking.canonical import NotDecided
 from symgrad.checking.index_form import ONE, Index, IndexForms, Terms
 from symgrad.expr import (
     Definition,
+    Gradient,
     Loop,
     Member,
     Model,
+    ScalarGradient,
     gradient,
     is_matrix,
     leaf_name,
@@ -27,6 +29,7 @@ from symgrad.expr import (
     same_size,
     shape_of,
     substitute,
+    walk,
 )
 
 __all__ = ["PROOF", "Prover", "fits", "jacobian_shape"]
@@ -59,7 +62,12 @@ class Prover:
             a, b = substitute(a, given), substitute(b, given)
         if not fits(a, shape_of(b)):
             return None
-        return self._decided(lambda forms: (self._terms(forms, a), self._terms(forms, b)))
+
+        def both(forms: IndexForms) -> tuple[Terms, Terms]:
+            return self._terms(forms, a), self._terms(forms, b)
+
+        # Names as they stand first: what is equal for all their values is equal for theirs, however deep the model.
+        return self._decided(both, folded=True) or self._decided(both)
 
     def gradient_equals(self, f: Expr, x: Expr, answer: Expr) -> bool | None:
         """Whether the answer, in the shape of x, is the gradient of the scalar f; x is kept apart if it is defined."""
@@ -117,25 +125,39 @@ class Prover:
 
         return self._decided(both, keep=x)
 
-    def local_gradient_equals(self, f: Expr, v: Expr, answer: Expr) -> bool | None:
+    def local_gradient_equals(
+        self, f: Expr, v: Expr, answer: Expr, users: list[Definition] | None = None
+    ) -> bool | None:
         """Whether the chain rule for one name holds, the gradients by what uses it being taken as they are.
 
-        df/dv is the sum over the definitions c = g(.. v ..) of df/dc contracted with dg/dv.
+        df/dv is the sum over the definitions c = g(.. v ..) of df/dc contracted with dg/dv. `users` are those
+        definitions where v stands for a part of them.
         """
-        users = self._users(v) if fits(answer, shape_of(v)) else None
-        if users is None or (not users and v not in leaves(f)):
+        if users is None:
+            users = self._users(v) if fits(answer, shape_of(v)) else None
+        if users is None or not fits(answer, shape_of(v)) or (not users and v not in leaves(f)):
             return None
+        used = users
 
-        def both(forms: IndexForms) -> tuple[Terms, Terms]:
+        def left(forms: IndexForms) -> Terms:
             place = _free(v)
             total: Terms = []
-            if f not in {d.symbol for d in users} and v in leaves(f) and f != v:
+            if f not in {d.symbol for d in used} and v in leaves(f) and f != v:
                 total += forms.derivative(forms.reduced(forms.scalar(f)), v, *place)
-            for d in users:
+            for d in used:
                 total += self._through(forms, f, d, v, place)
-            return total, self._terms(forms, answer)
+            return total
 
-        return self._decided(both, folded=True)
+        if self._decided(lambda forms: (left(forms), self._terms(forms, answer)), folded=True) is True:
+            return True
+        # The answer may be written with the name of what was derived, as in tanh' = 1 - a^2 with a = tanh(z). The left
+        # side is free of such a name only if no definition uses another one of them.
+        names = {d.symbol for d in used}
+        if self.model.has_loops or any(names & set(leaves(d.value)) for d in used):
+            return None
+        atoms = {n: n for n in walk(answer) if isinstance(n, Gradient | ScalarGradient)}
+        unfolded = substitute(answer, {**{d.symbol: d.value for d in used}, **atoms})
+        return self._decided(lambda forms: (left(forms), self._terms(forms, unfolded)), folded=True)
 
     # --- parts ----------------------------------------------------------------------------------------
 
