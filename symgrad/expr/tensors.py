@@ -176,7 +176,7 @@ class _ByEntries:
 
     def at(self, *places: Expr) -> Expr:
         """The entry at other indices."""
-        names = Indices(names_in(self.body, *places))
+        names = Indices(names_in(self.body, *self.indices, *places))
         between = [k if k.is_Number else Symbol(names.fresh().name, **k.assumptions0) for k in self.indices]
         e = self.body
         for k, b in zip(self.indices, between, strict=True):
