@@ -91,6 +91,32 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
         "loss",
         "W[l]",
     ),
+    "convolution_with_channels": (
+        """
+        X : m h w
+        W : n m k l
+        u : n
+        G : n h-k+1 w-l+1
+        Y[o,i,j] = sum(c, a, b, W[o,c,a,b] * X[c,i+a,j+b]) + u[o]
+        loss = sum(o, i, j, G[o,i,j] * Y[o,i,j])
+        """,
+        "loss",
+        "X",
+    ),
+    "attention_with_heads": (
+        """
+        Q : r m q
+        K : r n q
+        V : r n v
+        G : r m v
+        S[h,i,j] = sum(d, Q[h,i,d] * K[h,j,d]) / sqrt(q)
+        P[h,i,j] = exp(S[h,i,j]) / sum(l, exp(S[h,i,l]))
+        O[h,i,e] = sum(j, P[h,i,j] * V[h,j,e])
+        loss = sum(h, i, e, G[h,i,e] * O[h,i,e])
+        """,
+        "loss",
+        "Q",
+    ),
 }
 """The single derivations: the model, of what, by what."""
 

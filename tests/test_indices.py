@@ -71,8 +71,8 @@ GRADIENTS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
         ATTENTION,
         "Q: r m q, K: r n q, V: r n v, G: r m v",
         "K",
-        "df_dK[h,j,d] = sum(i, (sum(e, G[h, i, e] * V[h, j, e]) * P[h, i, j] - "
-        "sum(l, sum(e, G[h, i, e] * V[h, l, e]) * P[h, i, l]) * P[h, i, j]) * Q[h, i, d])",
+        "df_dK[h,j,d] = sum(i, (sum(e, G[h, i, e] * V[h, j, e]) - "
+        "sum(l, sum(e, G[h, i, e] * V[h, l, e]) * P[h, i, l])) * P[h, i, j] * Q[h, i, d])",
     ),
     (
         "sum(i, j, k, (T[i,j,k] - sum(r, A[i,r] * B[j,r] * C[k,r]))**2)",

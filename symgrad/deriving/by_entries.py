@@ -14,7 +14,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.deriving.backprop import Tidy
 from symgrad.deriving.components import ComponentSweep, at_places, components
-from symgrad.deriving.deltas import bordered, contract
+from symgrad.deriving.deltas import bordered, contract, factored
 from symgrad.deriving.index_calculus import differentiate, entry, spelled
 from symgrad.deriving.index_networks import to_matrix
 from symgrad.deriving.steps import Step
@@ -187,7 +187,7 @@ def _answer(
     own = tuple(letters.get(k, k) for k in places)
 
     def renamed(e: Expr) -> Expr:
-        return bordered(at_places(e, places, own)) if letters else e
+        return factored(bordered(at_places(e, places, own)) if letters else e)
 
     return InIndices(
         tuple(sweep.steps),

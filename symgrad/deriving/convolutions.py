@@ -27,7 +27,7 @@ def convolution(term: Term, free: tuple[Expr, Expr], shape: tuple[Expr, Expr]) -
     >>> x, w, ix = vector("x", "n"), vector("w", "m"), Indices()
     >>> p, k = ix.fresh("p"), ix.fresh("k")
     >>> term = Term((x[p + k, 0], w[k, 0]), ((k, w.shape[0]),))
-    >>> convolution(term, (p, S.Zero), (x.shape[0] - w.shape[0] + 1, S.One))
+    >>> convolution(term, (p, sympy.S.Zero), (x.shape[0] - w.shape[0] + 1, sympy.S.One))
     Correlate(x, w)
     """
     letters = {k for k in free if not k.is_Number} | {k for k, _ in term.over}

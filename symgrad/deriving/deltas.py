@@ -27,7 +27,7 @@ from symgrad.expr import (
 )
 from symgrad.expr.entrywise import function_name
 
-__all__ = ["Term", "bordered", "contract", "join", "terms_of"]
+__all__ = ["Term", "bordered", "contract", "factored", "join", "terms_of"]
 
 Sizes = Mapping[Expr, Expr]
 
@@ -248,6 +248,28 @@ def _summed_index(f: InRange, term: Term, outside: set[Expr]) -> Expr | None:
     candidates = [(k, c) for k, c in places if c.is_Integer and c != 0]
     candidates.sort(key=lambda pair: abs(pair[1]))
     return candidates[0][0] if candidates else None
+
+
+def factored(e: Expr) -> Expr:
+    """Sums of products with their common factors in front.
+
+    >>> a, b, c = (Symbol(s) for s in "abc")
+    >>> factored(a * b - 2 * a * c)
+    a*(b - 2*c)
+    """
+    if isinstance(e, MatrixElement | TensorElement | ScalarGradient) or not e.args:
+        return e
+    with distribute(False):
+        args = [factored(a) if isinstance(a, Expr) else a for a in e.args]
+        e = e if tuple(args) == e.args else e.func(*args)
+        if not isinstance(e, Add):
+            return e
+        terms = [list(Mul.make_args(t)) for t in e.args]
+        shared = [f for f in terms[0] if not f.is_Number and all(f in t for t in terms[1:])]
+        for t in terms:
+            for f in shared:
+                t.remove(f)
+        return Mul(*shared, Add(*(Mul(*t) for t in terms))) if shared else e
 
 
 # --- contraction ------------------------------------------------------------------------------------------
