@@ -17,7 +17,7 @@ from symgrad.checking.domains import Condition
 from symgrad.checking.verdict import Judgement, Note, Word, judge
 from symgrad.deriving.steps import Evidence
 from symgrad.errors import SymgradError
-from symgrad.expr import Model
+from symgrad.expr import Model, substitute
 from symgrad.reading.claim import Claim, Context, Kind, Layout, is_latex, read_claim
 from symgrad.reading.context import Shapes, Words
 
@@ -38,6 +38,7 @@ class Verdict:
     counterexample   small fractions at which anyone can see that it is wrong
     conditions   where the formula has a meaning
     notes        what else has to be said
+    names        names that stand for a derivative that the claim itself holds, as dLdz for dL/dz
     """
 
     claim: Claim
@@ -51,6 +52,7 @@ class Verdict:
     counterexample: Counterexample | None = None
     conditions: tuple[Condition, ...] = ()
     notes: tuple[Note, ...] = ()
+    names: Mapping[Expr, Expr] = field(default_factory=dict)
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -69,6 +71,15 @@ class Verdict:
         if self.slip is None:
             return None
         return self.expected if self.slip.repaired is None else self.slip.repaired
+
+    def as_written(self, e: Expr) -> Expr:
+        """An expression with the claim's own derivatives in place of the names that stand for them."""
+        return substitute(e, self.names) if self.names else e
+
+    def written_out(self, e: Expr) -> Expr:
+        """An expression with the values of the claim's own derivatives in it."""
+        values = {d.symbol: d.value for d in self.claim.model.definitions() if d.symbol in self.names}
+        return substitute(e, values) if values else e
 
     def to_json(self, lang: str = "en") -> dict[str, Any]:
         """The verdict as data, as the batch files hold it."""
@@ -182,6 +193,7 @@ def _found(claim: Claim, text: str, seconds: float, start: float, shapes_said: b
         judgement.counterexample,
         judgement.conditions,
         judgement.notes,
+        judgement.names,
         time.perf_counter() - start,
     )
 

@@ -70,6 +70,21 @@ $$
 """
 
 
+LAYERS = r"""
+第 $l$ 层的权重为 $W^{(l)} \in \mathbb{R}^{n_l \times n_{l-1}}$，偏置 $b^{(l)} \in \mathbb{R}^{n_l}$。
+\begin{equation}
+  z^{(l)} = W^{(l)} a^{(l-1)} + b^{(l)}, \quad a^{(l)} = \sigma(z^{(l)})
+\end{equation}
+\[ \delta^{(l)} = \frac{\partial \mathcal{L}}{\partial z^{(l)}} \]
+\begin{align}
+  \frac{\partial \mathcal{L}}{\partial W^{(l)}} &= \delta^{(l)} (a^{(l-1)})^\top, \\
+  \frac{\partial \mathcal{L}}{\partial b^{(l)}} &= \delta^{(l)}, \\
+  \delta^{(l-1)} &= (W^{(l)})^\top \delta^{(l)} \odot \sigma'(z^{(l-1)}).
+\end{align}
+\[ \frac{\partial \mathcal{L}}{\partial a^{(l-1)}} = W^{(l)} \delta^{(l)} \]
+"""
+
+
 def verdicts(text: str, name: str = "notes.md") -> list[tuple[int, str, str | None, str | None]]:
     report = lint(name, text)
     return [
@@ -198,6 +213,37 @@ def test_rows_of_an_aligned_formula_have_their_own_lines() -> None:
         (13, "claim", "proved", None),
         (14, "claim", "refuted", "missing activation derivative"),
     ]
+
+
+def test_layers_in_general_and_a_loss_that_nobody_defines() -> None:
+    assert [v[1:] for v in verdicts(LAYERS, "notes.tex")] == [
+        ("definition", None, None),
+        ("definition", None, None),
+        ("claim", "proved", None),
+        ("claim", "proved", None),
+        ("claim", "proved", None),
+        ("claim", "refuted", "missing transpose"),
+    ]
+
+
+def test_the_first_gradient_by_a_matrix_decides_the_layout() -> None:
+    head = "$A \\in \\mathbb{R}^{n \\times n}$, $B \\in \\mathbb{R}^{m \\times n}$\n\n"
+    trace = "$$\\frac{\\partial \\operatorname{tr}(B^\\top B)}{\\partial B} = 2 B$$\n\n"
+    det = "$$\\frac{\\partial \\log \\det A}{\\partial A} = A^{-1}$$\n"
+    assert [v[2] for v in verdicts(head + det)] == ["proved"]
+    assert [v[2:] for v in verdicts(head + trace + det)] == [
+        ("proved", None),
+        ("refuted", "missing transpose"),
+    ]
+
+
+def test_what_goes_without_saying_is_no_mistake() -> None:
+    text = (
+        "$z \\in \\mathbb{R}^K$, $y \\in \\mathbb{R}^K$\n\n$$p = \\mathrm{softmax}(z)$$\n\n"
+        "$$L = -y^\\top \\log p$$\n\n$$\\frac{\\partial L}{\\partial z} = p - y$$\n"
+    )
+    assert verdicts(text)[-1][1:3] == ("claim", "undecided")
+    assert verdicts(text.replace("$y", "one-hot $y"))[-1][1:3] == ("claim", "proved")
 
 
 def test_an_assumption_in_chinese_prose_is_heard() -> None:

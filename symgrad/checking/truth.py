@@ -6,7 +6,9 @@ random directions; where the two do not agree, or no rule knows an operation, al
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -31,6 +33,10 @@ from symgrad.expr import (
     gradient,
     is_matrix,
     is_scalar,
+    leaf_name,
+    leaves,
+    matrix,
+    scalar,
     shape_of,
     substitute,
     walk,
@@ -67,26 +73,45 @@ class Sample:
     tolerance: float
 
 
-def resolved(claim: Claim) -> Claim:
-    """The claim with every unevaluated derivative in its definitions and links worked out.
+def resolved(claim: Claim) -> tuple[Claim, dict[Expr, Expr]]:
+    """The claim with every unevaluated derivative worked out, and the names that those of its links got.
+
+    A derivative in a definition is replaced by its value; one in a link becomes a name with a definition of its own,
+    so that the link stays as short as it was written.
 
     Raises   UnsupportedError for one that cannot be derived
     """
     used = [*(d.value for d in claim.model.definitions()), *claim.links]
     if not any(isinstance(n, Derivative) for e in used for n in walk(e)):
-        return claim
+        return claim, {}
     model = claim.model
-    if model.has_loops:
-        raise UnsupportedError("a derivative inside a definition of a loop is not read")
     items: list[Definition] = []
     for d in model.definitions():
         before = replace(model, items=tuple(items))
         items.append(Definition(d.symbol, _worked_out(d.value, before), d.line))
     model = replace(model, items=tuple(items))
-    if claim.misfit is None:
-        return replace(claim, model=model, links=tuple(_worked_out(e, model) for e in claim.links))
-    with any_shapes():
-        return replace(claim, model=model, links=tuple(_worked_out(e, model) for e in claim.links))
+    names: dict[Expr, Expr] = {}
+    for link in claim.links:
+        for node in walk(link):
+            if isinstance(node, Derivative) and node not in names:
+                names[node] = _named(node, model)
+                value = _worked_out(node, model)
+                items.append(Definition(names[node], value))
+                model = replace(
+                    model, items=tuple(items), symbols={**model.symbols, str(names[node]): names[node]}
+                )
+    with any_shapes() if claim.misfit is not None else nullcontext():
+        links = tuple(substitute(e, names) for e in claim.links)
+    return replace(claim, model=model, links=links), {symbol: node for node, symbol in names.items()}
+
+
+def _named(node: Expr, model: Model) -> Expr:
+    """A symbol for a derivative: dLdW."""
+    name = "d" + "d".join(re.sub(r"\W", "", str(a)) or "f" for a in node.args)
+    taken = {leaf_name(leaf) for d in model.definitions() for leaf in leaves(d.value)} | set(model.symbols)
+    while name in taken:
+        name += "_"
+    return matrix(name, *node.shape) if is_matrix(node) else scalar(name)
 
 
 def _worked_out(e: Expr, model: Model) -> Expr:

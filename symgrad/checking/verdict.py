@@ -50,6 +50,7 @@ class Judgement:
     link     which right-hand side of a chain is wrong
     notes    what has to be said: the layout, a mixed chain, a budget that ran out
     conditions   where the formula has a meaning: domains, and kinks that are left out
+    names    names that stand in the links for unevaluated derivatives
     """
 
     claim: Claim
@@ -60,6 +61,7 @@ class Judgement:
     counterexample: Counterexample | None = None
     notes: tuple[Note, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    names: Mapping[Expr, Expr] = field(default_factory=dict)
     truth: Truth | None = field(default=None, compare=False, repr=False)
     seconds: float = field(default=0.0, compare=False)
 
@@ -112,25 +114,25 @@ def _judged(claim: Claim, seconds: float) -> Judgement:
     said = conditions(claim)
     if claim.model.has_loops:
         return replace(_layered(claim, seconds), conditions=said)
-    claim = resolved(claim)
+    claim, names = resolved(claim)
+    return replace(_found(claim), conditions=said, names=names)
+
+
+def _found(claim: Claim) -> Judgement:
+    """The finding about a claim in which every derivative is worked out."""
     if claim.misfit is not None:
         wrong = next((n for n, e in enumerate(claim.links) if not fits(e)), 0)
-        return Judgement(
-            claim, "refuted", link=wrong, notes=(Note("shape.inside", {"why": claim.misfit.message}),),
-            conditions=said, truth=_quiet_truth(claim),
-        )  # fmt: skip
+        note = Note("shape.inside", {"why": claim.misfit.message})
+        return Judgement(claim, "refuted", link=wrong, notes=(note,), truth=_quiet_truth(claim))
     truth = Truth(claim)
     try:
         samples = truth.samples
     except UnsupportedError as error:
         raise UnsupportedError(f"the claim has no value: {error.message}", hint=error.hint) from error
     check_time()
-    if len(samples) < 2 and truth.points.symbols:
-        return Judgement(claim, "undecided", notes=(Note("no_points"),), conditions=said, truth=truth)
-    if not samples:
-        return Judgement(claim, "undecided", notes=(Note("no_points"),), conditions=said, truth=truth)
-    found = _in_one_layout(truth, samples)
-    return replace(found, conditions=said, truth=truth)
+    if len(samples) < (2 if truth.points.symbols else 1):
+        return Judgement(claim, "undecided", notes=(Note("no_points"),), truth=truth)
+    return replace(_in_one_layout(truth, samples), truth=truth)
 
 
 def _quiet_truth(claim: Claim) -> Truth | None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from symgrad.errors import NameUnknownError, SymgradError
-from symgrad.expr import leaves
+from symgrad.expr import Model, is_matrix, leaves
 from symgrad.linting.notes import Notes
-from symgrad.linting.prose import said_by_formula, said_by_sentence, symbols_in
+from symgrad.linting.prose import GENERIC, LAYERS, said_by_formula, said_by_sentence, symbols_in
 from symgrad.reading.claim import Claim, Context
 from symgrad.reading.document import Cell, FoundFormula, Problem, read_document, without_quotes
 from symgrad.reading.latex_define import name_of
+from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
 from symgrad.reading.latex_writing import derivative_parts
 from symgrad.verifying import Verdict, verdict_on
@@ -24,7 +25,7 @@ Role = Literal["definition", "claim", "skipped"]
 
 _OFF = re.compile(r"(?:<!--|%)\s*symgrad:\s*(?P<what>off|on|ignore(?:\s+(?P<codes>[A-Z0-9, ]+))?)\s*(?:-->)?")
 _LAYERS = re.compile(r"[\^_]\s*\{?\s*[\[(]\s*l\s*(?:[-+]\s*1\s*)?[\])]")
-_NO_FUNCTIONS = frozenset(("Var", "Cov", "E", "P", "Pr", "rank", "argmin", "argmax", "O", "std", "Std", "KL"))
+_NO_FUNCTIONS = frozenset(("Var", "Cov", "Pr", "rank", "argmin", "argmax", "std", "Std", "KL", "min", "max"))
 _EQUAL = ("=", ":=", "=:")
 _GRAVITY = ("refuted", "undecided", "agrees", "verified", "proved")
 
@@ -179,6 +180,16 @@ class _Walk:
         ]
         self.notes.hear(said_by_sentence(sentence, places))
 
+    def _in_layout(self, verdict: Verdict, text: str, context: Context, notes: Notes) -> Verdict:
+        """The verdict in the layout of the document, which its first gradient by a matrix decides."""
+        if not _layout_shows(verdict):
+            return verdict
+        if notes.layout is None:
+            notes.layout = verdict.layout
+        elif notes.layout != verdict.layout:
+            return verdict_on(text, replace(context, layout=notes.layout), seconds=self.seconds)
+        return verdict
+
     def _formula(self, cell: Cell, formula: FoundFormula, ignored: bool) -> None:
         body = without_quotes(formula.body)
         for start, row in _rows(body):
@@ -234,7 +245,7 @@ class _Walk:
             return part
         name = _name(sides[0])
         if _is_derivative(sides[1]):
-            named = self.notes.name_derivative(text)
+            named = self.notes.name_derivative(text) or self._named_of_any_loss(text, sides[1])
             part.role = "definition" if named else "skipped"
             part.reason = "" if named else "the derivative cannot be read"
             return part
@@ -256,11 +267,22 @@ class _Walk:
             part.reason = f"not read as a definition: {getattr(error, 'message', 'nested too deeply')}"
         return part
 
+    def _named_of_any_loss(self, text: str, side: Node) -> bool:
+        r"""\delta^{(l)} = \partial L/\partial z^{(l)} where nobody says what L is: any function of the last z."""
+        parts = _of_and_by(side)
+        of = None if parts is None else symbols_in_node(parts[0])
+        if parts is None or of is None or of in self.notes.model.symbols:
+            return False
+        below = [parts[1]]
+        known = [
+            n for n in (symbols_in_node(below[0], layer) for layer in LAYERS) if n in self.notes.model.symbols
+        ]
+        return bool(known) and self.notes.stand_in(of, [str(known[-1])]) and self.notes.name_derivative(text)
+
     def _is_signal(self, name: str) -> bool:
         """Whether a name stands for a derivative."""
-        return any(
-            re.match(r"\s*\S", t) and name in symbols_in(re.split(r":?=", t)[0]) for t in self.notes.latex
-        )
+        lefts = [re.split(r":?=", t)[0] for t in self.notes.latex]
+        return any(name in symbols_in(left, layer) for left in lefts for layer in LAYERS)
 
     def _identity(self, part: Part, text: str) -> None:
         """An equation between expressions is checked if all of its names are known."""
@@ -278,6 +300,7 @@ class _Walk:
         try:
             context = notes.context()
             verdict = verdict_on(text, context, seconds=self.seconds, shapes_said=_all_declared(notes))
+            verdict = self._in_layout(verdict, text, context, notes)
             if verdict.claim.of is not None and not _depends(verdict.claim):
                 missing = str(verdict.claim.of)
             slip = verdict.slip
@@ -306,6 +329,19 @@ class _Walk:
         part.reason = f"not defined: {missing}"
 
 
+def _layout_shows(verdict: Verdict) -> bool:
+    """Whether a right claim shows the layout: the gradient by a matrix that is not a column."""
+    claim = verdict.claim
+    return (
+        verdict.is_right
+        and claim.kind == "gradient"
+        and claim.wrt is not None
+        and is_matrix(claim.wrt)
+        and claim.wrt.shape[1] != 1
+        and verdict.layout is not None
+    )
+
+
 def _depends(claim: Claim) -> bool:
     """Whether what is differentiated depends on the variable at all, by the definitions."""
     assert claim.of is not None  # noqa: S101 - asked before
@@ -323,7 +359,8 @@ def _depends(claim: Claim) -> bool:
 
 
 def _all_declared(notes: Notes) -> bool:
-    return not any(notes.guessed.values())
+    """Whether the document says of anything that it is a vector or a matrix."""
+    return any(notes.shapes.values())
 
 
 def _role(parts: list[Part]) -> Role:
@@ -416,24 +453,36 @@ def _is_derivative(side: Node) -> bool:
     return head.kind == "partial" and any(n.kind == "op" and n.text == "SLASH" for n in walk_nodes(side))
 
 
+def _of_and_by(side: Node) -> tuple[Node, Node] | None:
+    r"""The two symbols of \frac{\partial L}{\partial z} or \partial L / \partial z."""
+    parts = list(side.parts) if side.kind == "term" else [side]
+    fraction = derivative_parts(parts[0])
+    if fraction is not None:
+        above, variables = fraction
+        if len(parts) == 1 and len(above) == 1 and len(variables) == 1 and len(variables[0]) == 1:
+            return above[0], variables[0][0]
+        return None
+    kinds = [p.text if p.kind == "op" else p.kind for p in parts]
+    if len(parts) == 5 and kinds[0] == kinds[3] == "partial" and kinds[2] == "SLASH":
+        return parts[1], parts[4]
+    return None
+
+
 def _name(side: Node) -> str | None:
-    """The name that a definition gives: a symbol, or a function of arguments."""
+    """The name that a definition gives: a symbol, or a function of plain symbols."""
     if side.kind == "term" and len(side.parts) == 2 and side.parts[1].kind == "paren":
+        inside = [n for n in walk_nodes(side.parts[1]) if n.kind in ("sub", "sup")]
+        if any(n.kind == "letter" for s in inside for n in walk_nodes(s)):
+            return None
         side = side.parts[0]
-    names = symbols_in_node(side)
-    return names
+    return symbols_in_node(side)
 
 
-def symbols_in_node(node: Node) -> str | None:
+def symbols_in_node(node: Node, layer: int = GENERIC["l"]) -> str | None:
     """The name of a symbol; a general layer is the second, an index is no part of the name."""
-    from symgrad.expr import Model
-    from symgrad.linting.prose import GENERIC
-    from symgrad.reading.claim import Context
-    from symgrad.reading.latex_setting import Setting
-
     if node.kind not in ("letter", "word", "accent", "scripted", "group"):
         return None
-    return name_of(node, Setting(Context(), Model(()), layers=dict(GENERIC)))
+    return name_of(node, Setting(Context(), Model(()), layers=dict.fromkeys(GENERIC, layer)))
 
 
 def _differentiated_by(text: str, of: str) -> list[str]:

@@ -74,7 +74,7 @@ def _corrected_part(part: Part, spelling: dict[str, str]) -> str | None:
         (chain,) = parse_statements(text)
         links = chain.parts[0::2][-len(claim.links) :] if claim.links else chain.parts[2::2]
         side = links[verdict.link if claim.links else -1]
-        text = text[: side.at] + _spelt(suggestion, spelling) + text[side.end :]
+        text = text[: side.at] + _spelt(verdict.as_written(suggestion), spelling) + text[side.end :]
         try:
             verdict = verdict_on(text, part.context)
         except SymgradError:

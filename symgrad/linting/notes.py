@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Literal
 
 from sympy import Expr
 
@@ -24,7 +25,7 @@ from symgrad.expr import (
     shape_of,
     shape_text,
 )
-from symgrad.linting.prose import GENERIC, Said, symbols_in
+from symgrad.linting.prose import GENERAL, GENERIC, LAYERS, Said, symbols_in
 from symgrad.reading.claim import Context
 from symgrad.reading.latex_define import define, names_derivative
 
@@ -66,6 +67,10 @@ class Notes:
     softmax: str | None = None
     guessed: dict[str, list[str]] = field(default_factory=dict)
     layers: bool = False
+    layer: int = GENERIC["l"]
+    general: list[str] = field(default_factory=list)
+    general_names: set[str] = field(default_factory=set)
+    layout: Literal["gradient", "numerator"] | None = None
 
     def copy(self) -> Notes:
         """The same, to be changed on its own."""
@@ -75,6 +80,7 @@ class Notes:
             shapes=dict(self.shapes),
             assume={n: set(w) for n, w in self.assume.items()},
             guessed=dict(self.guessed),
+            general=list(self.general),
         )
 
     def hear(self, said: Said) -> None:
@@ -90,7 +96,7 @@ class Notes:
         """What a claim at this place talks about."""
         symbols = {}
         if self.layers:
-            symbols = {letter: f"layer {n}" for letter, n in GENERIC.items()}
+            symbols = dict.fromkeys(GENERIC, f"layer {self.layer}")
         if self.softmax:
             symbols["softmax"] = self.softmax
         assume = {name: sorted(words) for name, words in self._assumed().items()}
@@ -139,8 +145,39 @@ class Notes:
     def define(self, text: str) -> None:
         """Take in a definition; names without a shape get the first one that fits.
 
+        A definition of a general layer is one for each of three layers.
+
         Raises   SymgradError if it cannot be read
         """
+        if self.layers and GENERAL.search(text):
+            self._define_layers(text)
+        else:
+            self._define(text)
+
+    def _define_layers(self, text: str) -> None:
+        """All definitions of a general layer anew, layer by layer: z[1], a[1], z[2], a[2], .."""
+        trial = self.copy()
+        trial.general.append(text)
+        trial.guessed = {n: s for n, s in trial.guessed.items() if n not in self.general_names}
+        for name in self.general_names:
+            trial.forget(name)
+        before = {d.name for d in trial.model.definitions()}
+        refused: SymgradError | None = None
+        for trial.layer in LAYERS:
+            for one in trial.general:
+                try:
+                    trial._define(one)
+                except SymgradError as error:
+                    if trial.layer == GENERIC["l"]:
+                        refused = error
+        if refused is not None:
+            raise refused
+        trial.layer = GENERIC["l"]
+        trial.general_names = {d.name for d in trial.model.definitions()} - before
+        for name in ("model", "latex", "guessed", "general", "general_names"):
+            setattr(self, name, getattr(trial, name))
+
+    def _define(self, text: str) -> None:
         try:
             model, is_function = define(text, self.context())
         except SymgradError as error:
@@ -151,24 +188,35 @@ class Notes:
         if is_function:
             self.latex.append(text)
         self.model = model
+        for d in model.definitions():
+            self.guessed.pop(d.name, None)
 
     def name_derivative(self, text: str) -> bool:
-        r"""Take in \delta := \partial L/\partial z."""
-        try:
-            model = names_derivative(text, self.context())
-        except SymgradError:
-            return False
-        if model is None:
-            return False
-        self.model = model
-        self.latex.append(text)
-        return True
+        r"""Take in \delta := \partial L/\partial z; of a general layer for every layer that has both."""
+        general = self.layers and bool(GENERAL.search(text))
+        found = False
+        for layer in LAYERS if general else (self.layer,):
+            self.layer = layer
+            try:
+                model = names_derivative(text, self.context())
+            except SymgradError:
+                continue
+            if model is not None:
+                self.model, found = model, True
+        self.layer = GENERIC["l"]
+        if found:
+            self.latex.append(text)
+        return found
 
     def _guess(self, text: str, error: SymgradError) -> tuple[Model, bool] | None:
         """The definition read with shapes for the names that have none: those that fit, the likeliest first."""
         unknown: list[str] = []
         trial = self
-        while (name := _unknown_name(error)) is not None and name not in unknown and len(unknown) < 4:
+        while (
+            (name := _unknown_name(error, self.layer)) is not None
+            and name not in unknown
+            and len(unknown) < 4
+        ):
             unknown.append(name)
             trial = trial.copy()
             trial.guessed[name] = []
@@ -182,7 +230,8 @@ class Notes:
                 error = again
         if not unknown:
             return None
-        for guess in _likely_shapes(unknown):
+        known = dict.fromkeys(s for sizes in self.shapes.values() for s in sizes if s.isidentifier())
+        for guess in _likely_shapes(unknown, tuple(known)):
             trial = self.copy()
             trial.guessed |= guess
             try:
@@ -228,7 +277,7 @@ class Notes:
         return shape_text(shape_of(found)) if isinstance(found, Expr) else "?"
 
 
-def _unknown_name(error: SymgradError) -> str | None:
+def _unknown_name(error: SymgradError, layer: int) -> str | None:
     """The name that an error misses."""
     if not isinstance(error, NameUnknownError):
         return None
@@ -237,14 +286,14 @@ def _unknown_name(error: SymgradError) -> str | None:
         return None
     if re.search(r"_\s*\{?\s*[a-z]", match[1]):  # an entry of something: no name of its own
         return None
-    named = symbols_in(match[1])
+    named = symbols_in(match[1], layer)
     return named[0] if len(named) == 1 else None
 
 
-def _likely_shapes(names: list[str]) -> Iterable[dict[str, list[str]]]:
+def _likely_shapes(names: list[str], known: tuple[str, ...]) -> Iterable[dict[str, list[str]]]:
     """Shapes for names, the likeliest first: capitals are matrices, small Latin letters vectors, Greek ones scalars.
 
-    Neighbouring matrices share a size, as in W X.
+    Sizes of the document are tried first, then new ones; neighbouring matrices share a size, as in W X.
     """
     ranks: list[tuple[int, ...]] = []
     for name in names:
@@ -256,9 +305,14 @@ def _likely_shapes(names: list[str]) -> Iterable[dict[str, list[str]]]:
             ranks.append((1, 0, 2))
     count = 0
     for choice in product(*ranks):
-        ways = {_first_names(w) for w in product(_SIZES[: min(sum(choice), 3)], repeat=sum(choice))}
+        axes = sum(choice)
+        ways: list[tuple[str, ...]] = []
+        if known and axes <= 2:
+            ways += sorted(product(known[:8], repeat=axes), key=lambda w: -len(set(w)))
         # Sizes that all differ come first: nothing is equal that need not be.
-        for sizes in sorted(ways, key=lambda w: (-len(set(w)), w)):
+        fresh = {_first_names(w) for w in product(_SIZES[: min(axes, 3)], repeat=axes)}
+        ways += sorted(fresh, key=lambda w: (-len(set(w)), w))
+        for sizes in ways:
             rest = iter(sizes)
             yield {n: [next(rest) for _ in range(r)] for n, r in zip(names, choice, strict=True)}
             count += 1

@@ -16,10 +16,14 @@ from symgrad.reading.latex_define import name_of
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import parse_statements
 
-__all__ = ["GENERIC", "Said", "said_by_formula", "said_by_sentence", "symbols_in"]
+__all__ = ["GENERAL", "GENERIC", "LAYERS", "Said", "said_by_formula", "said_by_sentence", "symbols_in"]
 
 GENERIC = {"l": 2}
 """A general layer is read as the second one, so that the layers before and after it have names too."""
+
+LAYERS = (1, 2, 3)
+GENERAL = re.compile(r"[\^_]\s*(?:\{\s*)?(?:[\[(]\s*)?l\s*(?:[-+]\s*1\s*)?(?:[\])}]|(?![A-Za-z]))")
+"""A mark of a general layer: ^{(l)}, _l, ^{l-1}."""
 
 _SPACE = re.compile(
     r"^(?P<names>.+?)\s*\\in\s*(?P<set>\\mathbb\s*\{?\s*R\s*\}?|\\R\b|\\mathbf\s*\{?\s*R\s*\}?"
@@ -28,6 +32,7 @@ _SPACE = re.compile(
     r"\s*(?P<sign>_\s*\{?\s*(?:\+|>\s*0|\+\+)\s*\}?)?(?:\^\s*(?P<dims>\{.*\}|.))?\s*$",
     re.DOTALL,
 )
+_ONE_OF_MANY = re.compile(r"[a-z}]\s*_\s*\{?\s*[ijkmnt]\s*\}?(?![A-Za-z])|\^\s*\{?\s*\(\s*[ijkmnt]\s*\)")
 _POSITIVE = re.compile(r"^(?P<names>[^<>=]+?)\s*(?:>|\\gt)\s*0$")
 _OPEN_UNIT = re.compile(r"^0\s*<\s*(?P<names>[^<>=]+?)\s*<\s*1$")
 _LISTED = re.compile(
@@ -74,15 +79,8 @@ def said_by_formula(body: str) -> Said:
     said = Said()
     text = body.strip().rstrip(".,;").strip()
     if match := _SPACE.match(text):
-        sizes = _dims(match["dims"])
-        for name in symbols_in(match["names"]) if sizes is not None else ():
-            said.shapes[name] = sizes or []
-            kind = match["set"]
-            if "0" in kind or "1" in kind:
-                word = "in01" if kind[0] in "([" else "pm1" if "-" in kind else "binary"
-                said.assume.setdefault(name, set()).add(word)
-            if match["sign"]:
-                said.assume.setdefault(name, set()).add("positive")
+        for layer in LAYERS if GENERAL.search(match["names"]) else (GENERIC["l"],):
+            _space(said, match, layer)
         return said
     for pattern, word in ((_POSITIVE, "positive"), (_OPEN_UNIT, "in01")):
         if match := pattern.match(text):
@@ -95,6 +93,21 @@ def said_by_formula(body: str) -> Said:
         for name in symbols_in(match["name"]):
             said.assume.setdefault(name, set()).add("prob")
     return said
+
+
+def _space(said: Said, match: re.Match[str], layer: int) -> None:
+    """A symbol of R^n and its like, at a layer."""
+    sizes = _dims(match["dims"], layer)
+    if _ONE_OF_MANY.search(match["names"]):
+        return  # x_n is one of the samples, and no name of its own
+    for name in symbols_in(match["names"], layer) if sizes is not None else ():
+        said.shapes[name] = sizes or []
+        kind = match["set"]
+        if "0" in kind or "1" in kind:
+            word = "in01" if kind[0] in "([" else "pm1" if "-" in kind else "binary"
+            said.assume.setdefault(name, set()).add(word)
+        if match["sign"]:
+            said.assume.setdefault(name, set()).add("positive")
 
 
 def said_by_sentence(sentence: str, places: list[tuple[int, int, str]]) -> Said:
@@ -131,9 +144,9 @@ def _subject(body: str) -> tuple[str, ...]:
     return symbols_in(match["names"] if match else body)
 
 
-def symbols_in(text: str) -> tuple[str, ...]:
+def symbols_in(text: str, layer: int = GENERIC["l"]) -> tuple[str, ...]:
     """The names of a list of symbols; none if it is anything else."""
-    setting = Setting(Context(), Model(()), layers=dict(GENERIC))
+    setting = Setting(Context(), Model(()), layers=dict.fromkeys(GENERIC, layer))
     try:
         found = [name_of(s, setting) for s in parse_statements(text)]
     except SymgradError:
@@ -141,7 +154,7 @@ def symbols_in(text: str) -> tuple[str, ...]:
     return tuple(n for n in found if n is not None) if all(n is not None for n in found) else ()
 
 
-def _dims(dims: str | None) -> list[str] | None:
+def _dims(dims: str | None, layer: int) -> list[str] | None:
     r"""The sizes of m \times n; None where they cannot be read."""
     if dims is None:
         return []
@@ -151,7 +164,7 @@ def _dims(dims: str | None) -> list[str] | None:
         if part.strip().isdigit():
             sizes.append(part.strip())
             continue
-        named = symbols_in(part)
+        named = symbols_in(part, layer)
         if len(named) != 1 or not named[0].isidentifier():
             return None
         sizes.append(named[0])

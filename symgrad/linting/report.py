@@ -9,7 +9,7 @@ from typing import Any
 from symgrad.checking.diagnose import KINDS_OF_SLIP
 from symgrad.linting.checker import Finding, Report
 from symgrad.rendering.latex import to_latex
-from symgrad.rendering.verdict import message, spelt
+from symgrad.rendering.verdict import message, shown, spelt
 
 __all__ = ["CODES", "FORMATS", "code_of", "render", "to_json"]
 
@@ -77,7 +77,7 @@ def described(finding: Finding, lang: str) -> str:
     assert verdict is not None  # noqa: S101 - asked before
     text = f"{verdict.kind}: " if verdict.kind else ""
     text += message(verdict, lang)
-    right = spelt(verdict.suggestion)
+    right = None if verdict.suggestion is None else shown(verdict.as_written(verdict.suggestion))
     if right is not None:
         text += f" [{verdict.claim.read_as.partition(' = ')[0]} = {right}]"
     return text
@@ -101,10 +101,12 @@ def to_json(finding: Finding, lang: str = "en") -> dict[str, Any]:
         "kind": None if verdict is None else verdict.kind,
         "code": code_of(finding),
         "message": finding.reason if verdict is None else message(verdict, lang),
-        "suggestion": None if verdict is None else spelt(verdict.suggestion),
+        "suggestion": None
+        if verdict is None or verdict.suggestion is None
+        else spelt(verdict.written_out(verdict.suggestion)),
         "suggestion_latex": None
         if verdict is None or verdict.suggestion is None
-        else to_latex(verdict.suggestion),
+        else to_latex(verdict.as_written(verdict.suggestion)),
         "ignored": finding.ignored,
         "parts": [
             {

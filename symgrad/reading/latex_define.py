@@ -50,6 +50,10 @@ def define(text: str, context: Context) -> tuple[Model, bool]:
     if is_function_definition(setting, chain):
         return setting.model, True
     first, *rest = chain.parts[0::2]
+    head = first.parts[0] if first.kind == "term" else first
+    name = name_of(head, setting)
+    if name is not None and name not in setting.model.symbols:
+        setting.names.pop(name, None)  # only its shape was declared
     try:
         extend_model(setting, text, first, rest)
     except Unbound as unbound:

@@ -34,7 +34,7 @@ from symgrad.rendering.typst import to_typst
 if TYPE_CHECKING:
     from symgrad.verifying import Verdict
 
-__all__ = ["diagnosis", "latex_block", "message", "render", "spelt", "to_json"]
+__all__ = ["diagnosis", "latex_block", "message", "render", "shown", "spelt", "to_json"]
 
 _SHOWN_CONDITIONS = 6
 
@@ -68,9 +68,9 @@ def to_json(verdict: Verdict, lang: str = "en") -> dict[str, Any]:
         "verdict": verdict.verdict,
         "kind": verdict.kind,
         "read_as": verdict.claim.read_as,
-        "expected": spelt(verdict.expected),
-        "suggestion": spelt(suggestion),
-        "suggestion_latex": None if suggestion is None else to_latex(suggestion),
+        "expected": None if verdict.expected is None else spelt(verdict.written_out(verdict.expected)),
+        "suggestion": None if suggestion is None else spelt(verdict.written_out(suggestion)),
+        "suggestion_latex": None if suggestion is None else to_latex(verdict.as_written(suggestion)),
         "layout": verdict.layout,
         "message": message(verdict, lang),
         "counterexample": None
@@ -101,7 +101,7 @@ def to_json(verdict: Verdict, lang: str = "en") -> dict[str, Any]:
 def latex_block(verdict: Verdict) -> str:
     r"""The claim with its verdict, for a notebook: `$\displaystyle ...$`."""
     word = str(inline_text(load("en")(f"verdict.word.{verdict.verdict}")))
-    sides = [to_latex(e) for e in _sides(verdict.claim)] or [rf"\text{{{escape_tex(verdict.claim.read_as)}}}"]
+    sides = [to_latex(e) for e in _sides(verdict)] or [rf"\text{{{escape_tex(verdict.claim.read_as)}}}"]
     return rf"$\displaystyle {' = '.join(sides)}\quad\text{{({word})}}$"
 
 
@@ -113,6 +113,11 @@ def spelt(e: Expr | None) -> str | None:
         return to_numpy(e)
     except (SymgradError, AttributeError):
         return None
+
+
+def shown(e: Expr) -> str:
+    """An expression for a terminal: in the text language, or in Unicode where that cannot say it."""
+    return spelt(e) or to_text(e)
 
 
 # --- parts ------------------------------------------------------------------------------------------------
@@ -132,7 +137,10 @@ def _filled(terms: Mapping[str, Expr | str | int]) -> dict[str, Filling]:
 def diagnosis(verdict: Verdict, words: Catalogue) -> list[Inline]:
     """What slipped, as a sentence; nothing if nothing is known of it."""
     slip = verdict.slip
-    return [] if slip is None else [words(f"slip.{slip.key}", **_filled(slip.terms))]
+    if slip is None:
+        return []
+    terms = {k: verdict.as_written(e) if isinstance(e, Expr) else e for k, e in slip.terms.items()}
+    return [words(f"slip.{slip.key}", **_filled(terms))]
 
 
 def _notes(verdict: Verdict, words: Catalogue) -> list[Inline]:
@@ -182,7 +190,7 @@ def _plain(value: Any) -> str:
 
 def _shown(e: Expr) -> Formula:
     """An expression in every notation; on a terminal the text language, which can be read back."""
-    return Formula(to_latex(e), spelt(e) or to_text(e), to_typst(e))
+    return Formula(to_latex(e), shown(e), to_typst(e))
 
 
 def _left(claim: Claim) -> Expr | None:
@@ -197,12 +205,13 @@ def _left(claim: Claim) -> Expr | None:
     return (gradient if is_scalar(of) else jacobian)(of, wrt)
 
 
-def _sides(claim: Claim) -> tuple[Expr, ...]:
+def _sides(verdict: Verdict) -> tuple[Expr, ...]:
     """The left side and the links; nothing where the claim has no printed form of its own."""
+    claim = verdict.claim
     if claim.misfit is not None or claim.indices or claim.wrt_entry is not None:
         return ()
-    left = _left(claim)
-    return claim.links if left is None else (left, *claim.links)
+    left, links = _left(claim), tuple(map(verdict.as_written, claim.links))
+    return links if left is None else (left, *links)
 
 
 def _equation(left: Expr | None, right: Expr) -> Equation:
@@ -224,9 +233,10 @@ def _text(verdict: Verdict, words: Catalogue) -> str:
     rows.append(("read_as", verdict.claim.read_as))
     rows += [("diagnosis", str(inline_text(i))) for i in diagnosis(verdict, words)]
     if verdict.slip is not None and verdict.slip.repaired is not None:
-        rows.append(("suggestion", spelt(verdict.slip.repaired) or to_text(verdict.slip.repaired)))
+        repaired = verdict.as_written(verdict.slip.repaired)
+        rows.append(("suggestion", shown(repaired)))
     if verdict.expected is not None:
-        rows.append(("expected", spelt(verdict.expected) or to_text(verdict.expected)))
+        rows.append(("expected", shown(verdict.expected)))
     if verdict.is_right:
         rows.append(("evidence", str(inline_text(_evidence(verdict, words)))))
     example = _counterexample(verdict, words)
@@ -252,7 +262,7 @@ def _width(text: str) -> int:
 
 def _document(verdict: Verdict, lang: str) -> Document:
     words = load(lang)
-    sides = _sides(verdict.claim)
+    sides = _sides(verdict)
     blocks: list[Any] = [_equation(sides[0], e) for e in sides[1:]]
     if not sides:
         blocks.append(Paragraph((Words(verdict.claim.read_as),)))
@@ -267,7 +277,7 @@ def _document(verdict: Verdict, lang: str) -> Document:
         if e is not None:
             blocks += [
                 Paragraph((), lead(key)),
-                _equation(_left(verdict.claim), e),
+                _equation(_left(verdict.claim), verdict.as_written(e)),
             ]
     if verdict.is_right:
         blocks.append(Paragraph(_evidence(verdict, words), lead("evidence")))
