@@ -9,7 +9,7 @@ from pathlib import Path
 from symgrad.api import derive
 from symgrad.reading import read_model
 
-__all__ = ["QUESTIONS", "make_gallery", "stale"]
+__all__ = ["NETWORKS", "QUESTIONS", "make_gallery", "stale"]
 
 QUESTIONS: dict[str, tuple[str, str, str]] = {
     "least_squares": (
@@ -120,6 +120,58 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
 }
 """The single derivations: the model, of what, by what."""
 
+NETWORKS: dict[str, tuple[str, str]] = {
+    "mlp": (
+        """
+        y : n onehot
+        out = mlp(x, depth=L, width=n, activation=tanh)
+        loss = cross_entropy(out, y)
+        """,
+        "W[l]",
+    ),
+    "rnn": (
+        """
+        W : n n
+        U : n d
+        V : k n
+        x[t] : d
+        y[t] : k
+        h0 : n
+        h[0] = h0
+        for t in 1..T:
+            z[t] = W @ h[t-1] + U @ x[t]
+            h[t] = tanh(z[t])
+            o[t] = V @ h[t]
+        loss = sum(t in 1..T, norm(o[t] - y[t])**2) / 2
+        """,
+        "W",
+    ),
+    "lstm": ("y : n\nout = lstm(x, length=T, width=n, inputs=d)\nloss = squared_error(out, y)", "W_f"),
+    "residual_network": (
+        "y : n\nout = resnet(x, depth=L, width=n, hidden=m, activation=relu)\nloss = squared_error(out, y)",
+        "W[l]",
+    ),
+    "deep_linear_tied": (
+        """
+        Q : n n orthogonal
+        lam : n
+        x : n
+        y : n
+        W = Q @ diag(lam) @ Q.T
+        a[0] = x
+        for l in 1..L:
+            a[l] = W @ a[l-1]
+        loss = norm(a[L] - y)**2 / 2
+        """,
+        "W",
+    ),
+    "batch_norm": ("", "X"),
+    "layer_norm": ("", "x"),
+    "attention": ("", "Q"),
+    "conv2d": ("", "K"),
+}
+"""Networks and, without a text, the examples of layers: by what the loss is derived."""
+
 
 def make_gallery() -> Iterator[tuple[str, str]]:
     """The files of the gallery, name and text."""
@@ -136,11 +188,33 @@ def make_gallery() -> Iterator[tuple[str, str]]:
         yield f"{name}.tex", render(derivation, "tex")
         data = {k: v for k, v in to_json(derivation).items() if k != "seconds"}
         yield f"{name}.json", json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+    yield from _networks()
     yield "rules.md", catalogue_markdown()
     for recipe, _ in ready_recipes():
         formats = ["md", "tex"] if recipe == "gradients" else ["md"]
         for name, text in build(load_recipe(recipe), ["en", "zh"], formats).items():
             yield f"{recipe}/{name}", text
+
+
+def _networks() -> Iterator[tuple[str, str]]:
+    """Derivations through networks and layers in both languages, and a stability sheet."""
+    from inspect import cleandoc
+
+    from symgrad import nets
+    from symgrad.analysing import analyse
+    from symgrad.analysing.sheet import document_of
+    from symgrad.rendering.derivation import render
+    from symgrad.rendering.formats import write_document
+    from symgrad.rendering.phrases import LANGUAGES
+
+    for name, (text, wrt) in NETWORKS.items():
+        model = read_model(cleandoc(text)) if text else nets.example(name)
+        derivation = derive(model, wrt, of="loss")
+        for lang in LANGUAGES:
+            yield f"networks/{name}.{lang}.md", render(derivation, "md", lang)
+    sheet = analyse(nets.mlp(activation="tanh"), bias_variance=0.05, depth=20, width=128, networks=16)
+    for lang in LANGUAGES:
+        yield f"networks/stability.{lang}.md", write_document(document_of(sheet, lang), "md")
 
 
 def stale(files: Mapping[str, str], folder: Path) -> list[str]:

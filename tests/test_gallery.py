@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from symgrad.cli import run
-from symgrad.gallery import QUESTIONS, make_gallery, stale
+from symgrad.gallery import NETWORKS, QUESTIONS, make_gallery, stale
 
 OUTPUT = Path(__file__).parents[1] / "output"
 
@@ -25,6 +25,8 @@ def test_the_gallery_has_what_it_should(made: dict[str, str]) -> None:
     for name in QUESTIONS:
         assert {f"{name}.md", f"{name}.tex", f"{name}.json"} <= set(made)
     assert {n.rsplit(".", 1)[1] for n in made if n.startswith("gradients/")} >= {"md", "tex"}
+    for name in (*NETWORKS, "stability"):
+        assert {f"networks/{name}.en.md", f"networks/{name}.zh.md"} <= set(made)
     assert "rules.md" in made
     assert not any(str(OUTPUT.parent) in text or "seconds" in text for text in made.values())
 

@@ -33,7 +33,7 @@ def network_text(block: str, loss: str, classes: str | None = None, **options: s
     given = "".join(f", {key}={value}" for key, value in options.items())
     lines = [f"y : {' '.join([classes or width, *words])}", f"out = {block}(x{given})"]
     if classes is not None:
-        lines += [f"Wy : {classes} {width}", f"by : {classes}", "logits = dense(out, Wy, by)"]
+        lines += [f"W_y : {classes} {width}", f"b_y : {classes}", "logits = dense(out, W_y, b_y)"]
     return "\n".join([*lines, f"loss = {loss}({'logits' if classes else 'out'}, y)"])
 
 
@@ -104,7 +104,7 @@ def lstm(
 ) -> Model:
     """A long short-term memory with the gates f, i, o and the candidate g, with a loss on the last state.
 
-    Shapes   h[t], c[t] : width; x[t] : inputs; Wf, Wi, Wo, Wg : width x width; Uf, Ui, Uo, Ug : width x inputs
+    Shapes   h[t], c[t] : width; x[t] : inputs; W_f, W_i, W_o, W_g : width x width; U_f, U_i, U_o, U_g : width x inputs
     """
     return _network("lstm", loss, classes, length=length, width=width, inputs=inputs)
 
@@ -118,7 +118,7 @@ def gru(
 ) -> Model:
     """A gated recurrent unit with reset gate r, update gate z and candidate g, with a loss on the last state.
 
-    Shapes   h[t] : width; x[t] : inputs; Wr, Wz, Wn : width x width; Ur, Uz, Un : width x inputs
+    Shapes   h[t] : width; x[t] : inputs; W_r, W_z, W_n : width x width; U_r, U_z, U_n : width x inputs
     """
     return _network("gru", loss, classes, length=length, width=width, inputs=inputs)
 

@@ -254,31 +254,31 @@ LAYERS: dict[str, Row] = {
         ),
         Row(
             "lstm_cell",
-            "h c x Wf Wi Wo Wg Uf Ui Uo Ug",
+            "h c x W_f W_i W_o W_g U_f U_i U_o U_g",
             """
-            _f = sigmoid(Wf @ h + Uf @ x)
-            _i = sigmoid(Wi @ h + Ui @ x)
-            _o = sigmoid(Wo @ h + Uo @ x)
-            _g = tanh(Wg @ h + Ug @ x)
+            _f = sigmoid(W_f @ h + U_f @ x)
+            _i = sigmoid(W_i @ h + U_i @ x)
+            _o = sigmoid(W_o @ h + U_o @ x)
+            _g = tanh(W_g @ h + U_g @ x)
             _c = _f * c + _i * _g
             _o * tanh(_c)
             """,
-            "h: n, c: n, x: d, Wf: n n, Wi: n n, Wo: n n, Wg: n n, Uf: n d, Ui: n d, Uo: n d, Ug: n d",
-            "Wf Ui h c x",
+            "h: n, c: n, x: d, W_f: n n, W_i: n n, W_o: n n, W_g: n n, U_f: n d, U_i: n d, U_o: n d, U_g: n d",
+            "W_f U_i h c x",
             "Hochreiter and Schmidhuber 1997; Gers et al. 2000; _c is the new cell state",
             "n",
         ),
         Row(
             "gru_cell",
-            "h x Wr Wz Wn Ur Uz Un",
+            "h x W_r W_z W_n U_r U_z U_n",
             """
-            _r = sigmoid(Wr @ h + Ur @ x)
-            _z = sigmoid(Wz @ h + Uz @ x)
-            _n = tanh(Wn @ (_r * h) + Un @ x)
+            _r = sigmoid(W_r @ h + U_r @ x)
+            _z = sigmoid(W_z @ h + U_z @ x)
+            _n = tanh(W_n @ (_r * h) + U_n @ x)
             (1 - _z) * _n + _z * h
             """,
-            "h: n, x: d, Wr: n n, Wz: n n, Wn: n n, Ur: n d, Uz: n d, Un: n d",
-            "Wr Un h x",
+            "h: n, x: d, W_r: n n, W_z: n n, W_n: n n, U_r: n d, U_z: n d, U_n: n d",
+            "W_r U_n h x",
             "Cho et al. 2014",
             "n",
         ),
@@ -498,28 +498,28 @@ BLOCKS: dict[str, Block] = {
             "lstm",
             {"length": "T", "width": "n", "inputs": "d"},
             """
-            Wf : {width} {width}
-            Wi : {width} {width}
-            Wo : {width} {width}
-            Wg : {width} {width}
-            Uf : {width} {inputs}
-            Ui : {width} {inputs}
-            Uo : {width} {inputs}
-            Ug : {width} {inputs}
+            W_f : {width} {width}
+            W_i : {width} {width}
+            W_o : {width} {width}
+            W_g : {width} {width}
+            U_f : {width} {inputs}
+            U_i : {width} {inputs}
+            U_o : {width} {inputs}
+            U_g : {width} {inputs}
             {x}[{t}] : {inputs}
             h0 : {width}
             c0 : {width}
             h[0] = h0
             c[0] = c0
             for {t} in 1..{length}:
-                zf[{t}] = Wf @ h[{t}-1] + Uf @ {x}[{t}]
-                zi[{t}] = Wi @ h[{t}-1] + Ui @ {x}[{t}]
-                zo[{t}] = Wo @ h[{t}-1] + Uo @ {x}[{t}]
-                zg[{t}] = Wg @ h[{t}-1] + Ug @ {x}[{t}]
-                f[{t}] = sigmoid(zf[{t}])
-                i[{t}] = sigmoid(zi[{t}])
-                o[{t}] = sigmoid(zo[{t}])
-                g[{t}] = tanh(zg[{t}])
+                z_f[{t}] = W_f @ h[{t}-1] + U_f @ {x}[{t}]
+                z_i[{t}] = W_i @ h[{t}-1] + U_i @ {x}[{t}]
+                z_o[{t}] = W_o @ h[{t}-1] + U_o @ {x}[{t}]
+                z_g[{t}] = W_g @ h[{t}-1] + U_g @ {x}[{t}]
+                f[{t}] = sigmoid(z_f[{t}])
+                i[{t}] = sigmoid(z_i[{t}])
+                o[{t}] = sigmoid(z_o[{t}])
+                g[{t}] = tanh(z_g[{t}])
                 c[{t}] = f[{t}] * c[{t}-1] + i[{t}] * g[{t}]
                 h[{t}] = o[{t}] * tanh(c[{t}])
             {out} = h[{length}]
@@ -529,19 +529,19 @@ BLOCKS: dict[str, Block] = {
             "gru",
             {"length": "T", "width": "n", "inputs": "d"},
             """
-            Wr : {width} {width}
-            Wz : {width} {width}
-            Wn : {width} {width}
-            Ur : {width} {inputs}
-            Uz : {width} {inputs}
-            Un : {width} {inputs}
+            W_r : {width} {width}
+            W_z : {width} {width}
+            W_n : {width} {width}
+            U_r : {width} {inputs}
+            U_z : {width} {inputs}
+            U_n : {width} {inputs}
             {x}[{t}] : {inputs}
             h0 : {width}
             h[0] = h0
             for {t} in 1..{length}:
-                r[{t}] = sigmoid(Wr @ h[{t}-1] + Ur @ {x}[{t}])
-                z[{t}] = sigmoid(Wz @ h[{t}-1] + Uz @ {x}[{t}])
-                g[{t}] = tanh(Wn @ (r[{t}] * h[{t}-1]) + Un @ {x}[{t}])
+                r[{t}] = sigmoid(W_r @ h[{t}-1] + U_r @ {x}[{t}])
+                z[{t}] = sigmoid(W_z @ h[{t}-1] + U_z @ {x}[{t}])
+                g[{t}] = tanh(W_n @ (r[{t}] * h[{t}-1]) + U_n @ {x}[{t}])
                 h[{t}] = (1 - z[{t}]) * g[{t}] + z[{t}] * h[{t}-1]
             {out} = h[{length}]
             """,
