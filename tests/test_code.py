@@ -154,6 +154,13 @@ CASES = [
     Case("x / norm(x)", "x", "x: n", "jacobian"),
     Case("norm(A @ X - B)**2", "X", "A: m n, X: n d, B: m d", "differential"),
     Case("x @ x", "x", "x: n", "hessian"),
+    Case(
+        "norm(T - U @ V.T)**2", "U", "T: m n, U: m k, V: n k", "hessian", holds=("einsum", "hessian_parts_U")
+    ),
+    Case("tr(X @ A @ X.T)", "X", "X: n d, A: d d", "hessian"),
+    Case("tr(X @ X)", "X", "X: n n", "hessian"),
+    Case("A @ X @ B", "X", "A: m n, X: n d, B: d k", "jacobian"),
+    Case("W2 @ tanh(W1 @ x)", "W1", "W2: k m, W1: m n, x: n", "jacobian"),
 ]
 
 
@@ -251,9 +258,10 @@ def test_generated_code_agrees_with_automatic_differentiation(case: Case) -> Non
             function = functions[f"hessian_product_{case.wrt}"]
             direction = list(inspect.signature(function).parameters)[-1]
             product = called(function, form, {**inputs, direction: increment})
-            np.testing.assert_allclose(product, right @ increment, rtol=1e-9, atol=1e-11, err_msg=form)
+            along = np.tensordot(right, increment, increment.ndim)
+            np.testing.assert_allclose(product, along, rtol=1e-9, atol=1e-11, err_msg=form)
             parts = functions.get(f"hessian_parts_{case.wrt}")
-            if parts is not None:
+            if parts is not None and increment.ndim == 1:
                 whole = dense(code, called(parts, form, inputs))
                 np.testing.assert_allclose(whole, right, rtol=1e-9, atol=1e-11, err_msg=form)
     main = derivation.to_code("numpy").split("def hessian_product")[0]
@@ -306,6 +314,21 @@ def test_large_inputs_neither_overflow_nor_cancel(case: Case) -> None:
             np.testing.assert_allclose(
                 found, right, rtol=1e-7, atol=1e-7 * max(1.0, np.abs(right).max()), err_msg=form
             )
+
+
+def test_the_compressed_hessian_by_a_matrix() -> None:
+    for f, wrt, spread in (
+        ("norm(T - U @ V.T)**2", "U", "pr,qs->pqrs"),
+        ("norm(T - U @ V)**2", "V", "qs,pr->pqrs"),
+    ):
+        shapes = "T: m n, U: m k, V: n k" if wrt == "U" else "T: m n, U: m k, V: k n"
+        case = Case(f, wrt, shapes, "hessian")
+        inputs = values(case)
+        whole = np.asarray(expected(case, inputs, None))
+        parts = load(ask(case).to_code("numpy"))[f"hessian_parts_{wrt}"]
+        found = called(parts, "numpy", inputs)
+        size = whole.shape[0] if wrt == "U" else whole.shape[1]
+        np.testing.assert_allclose(np.einsum(spread, np.eye(size), found), whole, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("form", ["numpy", "jax", "torch"])

@@ -37,6 +37,9 @@ from symgrad.expr import (
     transpose,
     vec,
 )
+from symgrad.rendering.code.graph import Node, Shape
+from symgrad.rendering.code.indices import Entries as IndexEntries
+from symgrad.rendering.code.indices import contracted, split_delta
 from symgrad.rendering.code.lowering import Lowering, array_shape
 from symgrad.rendering.code.spelling import SPELLINGS, Spelling
 from symgrad.rendering.code.stable import stable
@@ -51,10 +54,27 @@ CODE_FORMATS = tuple(SPELLINGS)
 
 @dataclass(frozen=True)
 class _Output:
-    """One array that a function returns: what it is called in the docstring, and its value."""
+    """One array that a function returns: what it is called in the docstring, and its value.
+
+    An expression of entries has its free indices with their sizes, in the order of the axes.
+    """
 
     expr: Expr
     says: str = ""
+    indices: tuple[tuple[Symbol, Expr], ...] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array."""
+        if self.indices is not None:
+            return tuple(n for _, n in self.indices)
+        return array_shape(self.expr.shape) if is_matrix(self.expr) else ()
+
+    def node(self, lowering: Lowering, tidy: Simplifier) -> Node:
+        """How it is computed."""
+        if self.indices is None:
+            return lowering(stable(self.expr, tidy))
+        return IndexEntries(lowering, dict(self.indices)).array(self.expr, [i for i, _ in self.indices])
 
 
 def to_code(derivation: Any, form: str = "numpy") -> str:
@@ -78,7 +98,7 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
     <BLANKLINE>
         Arrays of floats; a vector has one axis. One point a call. Needs NumPy only.
         """
-        return (A.T + A) @ x
+        return A.T @ x + A @ x
     <BLANKLINE>
 
     Raises   UnsupportedError for another format, and for what has no array code
@@ -93,6 +113,13 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
     module = _Module(derivation, SPELLINGS[form]())
     final = derivation.final
     kind = derivation.kind
+    found = derivation.indices
+    if derivation.in_indices and found is not None:
+        entry = found.named if found.entry is None else found.entry
+        module.function(kind, [_Output(entry, indices=found.indices)], f"The {kind} of {{f}} by {{wrt}}.")
+        if kind == "hessian" and len(found.indices) == 4:
+            module.hessian_by_a_matrix(entry, found.indices)
+        return module.text()
     module.function(kind, [_Output(final)], f"The {kind} of {{f}} by {{wrt}}.")
     if kind == "hessian" and is_matrix(derivation.wrt):
         module.hessian_parts()
@@ -119,8 +146,10 @@ class _Module:
         inputs += [s for s in leaves(derivation.of) if s not in self._values and s not in inputs]
         self._inputs = _as_in_the_text([s for s in inputs if not _is_size(s)], self.model, derivation.of)
 
-    def _is_new(self, s: Expr, inputs: Sequence[Expr]) -> bool:
-        return s not in inputs and s not in self._values and not _is_size(s)
+    def _is_new(self, s: Expr, inputs: Sequence[Expr], output: _Output) -> bool:
+        if s in inputs or s in self._values or _is_size(s):
+            return False
+        return output.indices is None or not s.is_integer  # an index of entries is no argument
 
     def text(self) -> str:
         """The module."""
@@ -135,14 +164,9 @@ class _Module:
         """Write one function."""
         tidy = Simplifier(self.model.assumptions)
         lowering = Lowering(self._values, tidy)
-        nodes = [lowering(stable(o.expr, tidy)) for o in outputs]
+        nodes = [o.node(lowering, tidy) for o in outputs]
         inputs = [*self._inputs, *(e for e in extra if e not in self._inputs)]
-        inputs += [
-            s
-            for o in outputs
-            for s in leaves(o.expr)
-            if s not in inputs and s not in self._values and not _is_size(s)
-        ]
+        inputs += [s for o in outputs for s in leaves(o.expr) if self._is_new(s, inputs, o)]
         parameters = _parameters(inputs)
         callables = [
             identifier(f + "'" * order) for f, most in lowering.functions.items() for order in range(most + 1)
@@ -164,11 +188,9 @@ class _Module:
         """The product with a vector, and the parts of a compressed form."""
         d = self.derivation
         shape = shape_of(d.wrt)
-        names = {leaf_name(s) for s in self._inputs}
-        v = matrix(next(n for n in ("v", "u", "direction", "v_") if n not in names), *shape)
+        v = self._direction()
         product = matmul(d.final, vec(v)) if shape[1] != 1 else matmul(d.final, v)
-        what = "vector" if shape[1] == 1 else "matrix"
-        says = f"The Hessian of {{f}} by {{wrt}} times the {what} {v.name}; the Hessian is not built."
+        says = f"The Hessian of {{f}} by {{wrt}} times the vector {v.name}; the Hessian is not built."
         self.function("hessian_product", [_Output(product)], says, extra=[v], formula=f"H @ {v.name}")
         compressed = _compressed(d.final)
         if compressed is not None:
@@ -179,6 +201,29 @@ class _Module:
                 "The parts of the Hessian of {f} by {wrt}.",
                 formula=f"H = {formula}",
             )
+
+    def hessian_by_a_matrix(self, entry: Expr, indices: Sequence[tuple[Symbol, Expr]]) -> None:
+        """The product with a matrix, and the matrix of I kron M where the entries have a delta."""
+        v = self._direction()
+        by = tuple(indices[:2])
+        product = contracted(entry, indices[2:], v)
+        says = f"The Hessian of {{f}} by {{wrt}} times the matrix {v.name}; the Hessian is not built."
+        formula = f"sum over r, s of H[p, q, r, s] * {v.name}[r, s]"
+        self.function("hessian_product", [_Output(product, indices=by)], says, extra=[v], formula=formula)
+        for a, b, text in ((0, 2, "eye(m)[p, r] * M[q, s]"), (1, 3, "M[p, r] * eye(n)[q, s]")):
+            rest = split_delta(entry, indices[a][0], indices[b][0])
+            if rest is not None:
+                kept = tuple(i for n, i in enumerate(indices) if n not in (a, b))
+                title = "The matrix M in the Hessian of {f} by {wrt}."
+                self.function(
+                    "hessian_parts", [_Output(rest, "M", kept)], title, formula=f"H[p, q, r, s] = {text}"
+                )
+                return
+
+    def _direction(self) -> Expr:
+        names = {leaf_name(s) for s in self._inputs}
+        name = next(n for n in ("v", "u", "direction", "v_") if n not in names)
+        return matrix(name, *shape_of(self.derivation.wrt))
 
     # --- docstring ------------------------------------------------------------------------------------
 
@@ -207,7 +252,7 @@ class _Module:
         lines += [f"    {n}: a whole number" for n in missing]
         lines += ["Returns"]
         for o in outputs:
-            shape = array_shape(o.expr.shape) if is_matrix(o.expr) else ()
+            shape = o.shape
             lines.append(
                 "    " + (f"{o.says}: " if o.says else "") + (shape_text(shape) if shape else "scalar")
             )

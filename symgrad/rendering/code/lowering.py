@@ -116,7 +116,7 @@ class Lowering:
             if method is not None:
                 return method(self, e)
         if isinstance(e, sympy.Function):
-            return self._function(function_name(e) or type(e).__name__, *map(self, e.args))
+            return self.function(function_name(e) or type(e).__name__, *map(self, e.args))
         raise UnsupportedError(f"{type(e).__name__} has no array code: {e}")
 
     # --- leaves ---------------------------------------------------------------------------------------
@@ -130,7 +130,8 @@ class Lowering:
             return self.graph.node("size", (), e, ())
         return self.graph.node("arg", (), str(e.name), array_shape(e.shape) if is_matrix(e) else ())
 
-    def _function(self, name: str, x: Node, *parameters: Node) -> Node:
+    def function(self, name: str, x: Node, *parameters: Node) -> Node:
+        """f(x), entry by entry."""
         plain = name.rstrip("'")
         if name not in _KNOWN:
             self.functions[plain] = max(self.functions.get(plain, 0), len(name) - len(plain))
@@ -138,13 +139,14 @@ class Lowering:
         if name == "step":
             return self._where(x, self.ops.number(S.One), self.ops.number(S.Zero))
         if name == "log_sigmoid":  # -softplus(-x)
-            return self._negative(self._function("softplus", self._negative(x)))
+            return self.negative(self.function("softplus", self.negative(x)))
         return self.graph.node("call", (x, *parameters), name, x.shape)
 
     def _where(self, condition: Node, yes: Node, no: Node) -> Node:
         return self.graph.node("where", (condition, yes, no), None, condition.shape)
 
-    def _negative(self, x: Node) -> Node:
+    def negative(self, x: Node) -> Node:
+        """-x."""
         if x.op == "negative":
             return x.args[0]
         return self.graph.node("negative", (x,), None, x.shape)
@@ -167,11 +169,11 @@ class Lowering:
             c, rest = split_scale(t)
             repeated = _repeated(rest) if wide else None
             if repeated is not None:
-                negative, scaled = self._scaled(c, partial(self._spread, repeated))
+                negative, scaled = self.scaled(c, partial(self._spread, repeated))
                 return negative, scaled
-            return self._scaled(c, lambda: self(rest))
+            return self.scaled(c, lambda: self(rest))
         if isinstance(t, Mul | Rational):
-            return self._scaled(t, None)
+            return self.scaled(t, None)
         return False, self(t)
 
     def _spread(self, repeated: tuple[Expr | None, int]) -> Node:
@@ -181,7 +183,7 @@ class Lowering:
             return self.ops.number(S.One)
         return self(v) if along == 0 else self.ops.column(self(v))
 
-    def _scaled(self, c: Expr, rest: Callable[[], Node] | None) -> tuple[bool, Node]:
+    def scaled(self, c: Expr, rest: Callable[[], Node] | None) -> tuple[bool, Node]:
         """Sign and absolute value of a scalar times an array."""
         fraction = split_fraction(c)
         above = [self(f) for f in fraction.numerator]
@@ -195,7 +197,7 @@ class Lowering:
             first = self._times(above, below, body.args[0])
             return fraction.negative, self.ops.outer(first, body.args[1])
         if body is not None and body.op == "negative":
-            negative, node = self._scaled(scale_number(fraction.negative), lambda: body.args[0])
+            negative, node = self.scaled(scale_number(fraction.negative), lambda: body.args[0])
             return not negative, self._times(above, below, node)
         return fraction.negative, self._times(above, below, body)
 
@@ -210,14 +212,14 @@ class Lowering:
             c, rest = split_scale(e)
             if c is S.One:
                 return multiply(self.ops, [self.factor(f) for f in e.args])
-            negative, node = self._scaled(c, lambda: self(rest))
+            negative, node = self.scaled(c, lambda: self(rest))
         else:
             steps = [f for f in e.args if function_name(f) == "step"]
             if steps:
                 others = Mul(*(f for f in e.args if f not in steps))
                 return self._gated([f.args[0] for f in steps], [], others)
-            negative, node = self._scaled(e, None)
-        return self._negative(node) if negative else node
+            negative, node = self.scaled(e, None)
+        return self.negative(node) if negative else node
 
     # --- factors of products ----------------------------------------------------------------------------
 
@@ -260,7 +262,7 @@ class Lowering:
             if isinstance(rest, Identity):
                 chain = []
             ordered = [*chain, v] if from_the_right else [v, *chain]
-            pieces.append(self._scaled(c, partial(multiply, self.ops, ordered)))
+            pieces.append(self.scaled(c, partial(multiply, self.ops, ordered)))
         pieces.sort(key=lambda piece: piece[0])
         return self._add(
             pieces, self.ops.plain(v).shape[:0] + array_shape((total.shape[0 if from_the_right else 1],))
@@ -350,20 +352,20 @@ class Lowering:
     def _power(self, e: Expr) -> Node:
         base, exponent = e.args
         if base is S.Exp1:
-            return self._function("exp", self(exponent))
+            return self.function("exp", self(exponent))
         node = self(base)
         if exponent == Rational(1, 2):
-            return self._function("sqrt", node)
+            return self.function("sqrt", node)
         if exponent.could_extract_minus_sign():
             if exponent == Rational(-1, 2):
-                below = self._function("sqrt", node)
+                below = self.function("sqrt", node)
             else:
                 below = node if exponent == -1 else self(type(e)(base, -exponent))
             return self.ops.divide(self.ops.number(S.One), below)
         return self.graph.node("power", (node, self(exponent)), None, node.shape)
 
     def _elementwise(self, e: Any) -> Node:
-        return self._function(e.name, self(e.arg), *map(self, e.parameters))
+        return self.function(e.name, self(e.arg), *map(self, e.parameters))
 
     # --- reductions ----------------------------------------------------------------------------------------
 
@@ -374,8 +376,8 @@ class Lowering:
             first, *others = rest.args
             last = multiply(self.ops, [self.factor(f) for f in others])
             node = self.ops.sum(self.ops.multiply(self.ops.transpose(self(first)), last))
-            negative, scaled = self._scaled(c, lambda: node)
-            return self._negative(scaled) if negative else scaled
+            negative, scaled = self.scaled(c, lambda: node)
+            return self.negative(scaled) if negative else scaled
         return self.graph.node("trace", (self(m),), None, ())
 
     def _entry_sum(self, e: Expr) -> Node:
@@ -506,8 +508,8 @@ def _repeated(t: Expr) -> tuple[Expr | None, int] | None:
 def _is_structured(t: Expr) -> bool:
     """Whether a term meets a vector more cheaply by itself than as an array."""
     rest = split_scale(t)[1]
-    if isinstance(rest, Identity | DiagMatrix | Inverse | KroneckerProduct):
-        return True
+    if isinstance(rest, Identity | DiagMatrix | Inverse | KroneckerProduct | Transpose):
+        return True  # A x + A^T x reads A twice; A + A^T writes a matrix before
     return isinstance(rest, MatMul) and (
         any(isinstance(f, DiagMatrix | Inverse | KroneckerProduct) or 1 in f.shape for f in rest.args)
         or len(rest.args) > 1

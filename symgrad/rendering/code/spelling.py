@@ -159,12 +159,20 @@ class Spelling:
         """Full convolution."""
         return self.call("convolve", x, w) if rank == 1 else self.scipy("signal", "convolve2d", x, w)
 
+    def einsum(self, spec: str, args: list[str]) -> str:
+        """A contraction; of several arrays in a cheap order, by matrix products."""
+        order = ("optimize=True",) if len(args) > 1 else ()
+        return self.call("einsum", f'"{spec}"', *args, *order)
+
     def scalar(self, node: Node, text: str) -> str:
         """A scalar as the argument of a function."""
         return text
 
 
 class _Jax(Spelling):
+    def einsum(self, spec: str, args: list[str]) -> str:
+        return self.call("einsum", f'"{spec}"', *args)
+
     def _nn(self, name: str, *args: str) -> str:
         self.imports.add("import jax")
         return f"jax.nn.{name}({', '.join(args)})"
@@ -247,6 +255,9 @@ class _Torch(Spelling):
 
     def flip(self, x: str, rank: int) -> str:
         return self.call("flip", x, f"dims={tuple(range(rank))}")
+
+    def einsum(self, spec: str, args: list[str]) -> str:
+        return self.call("einsum", f'"{spec}"', *args)
 
     def _conv(self, x: str, w: str, rank: int, *padding: str) -> str:
         self.imports.add("import torch.nn.functional")

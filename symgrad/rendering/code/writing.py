@@ -241,6 +241,7 @@ _PRINTERS: dict[str, Callable[[Writer, Node], _Text]] = {
     "call": Writer._call,
     "apply": lambda w, n: (f"{identifier(str(n.attr))}({w.value(n.args[0])})", _ATOM),
     "where": Writer._where,
+    "einsum": lambda w, n: (w._say.einsum(str(n.attr), [w.value(a) for a in n.args]), _ATOM),
     "transpose": lambda w, n: (f"{w.at(n.args[0], _ATOM)}.T", _ATOM),
     "column": lambda w, n: (f"{w.at(n.args[0], _ATOM)}[:, None]", _ATOM),
     "outer": _say(lambda w, n, a: w._say.call("outer", *a)),
