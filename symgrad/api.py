@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -41,6 +41,7 @@ from symgrad.expr import (
     scale,
     shape_of,
     shape_text,
+    split_scale,
     transpose,
 )
 from symgrad.simplifying import PREPARING, Simplifier, operations
@@ -51,6 +52,7 @@ Kind = Literal["gradient", "jacobian", "hessian", "differential"]
 Method = Literal["backprop", "differential", "components", "depth"]
 Layout = Literal["gradient", "numerator", "denominator"]
 Structure = Literal["symmetric-subspace", "symmetric-entries", "diagonal-entries"]
+Maker = Callable[[Model, Expr, Expr], "Derivation"]
 Words = Mapping[str, Sequence[str] | str] | str | None
 Shapes = Mapping[str, Sequence[str | int]] | str | None
 
@@ -62,7 +64,8 @@ class Derivation:
     `result` is written with the adjoints of named intermediates (unevaluated gradients) where those keep it
     short; `answer` is the same written out, or None where that would be too long to print. A gradient has
     the shape of `wrt`. `indices` has the answer in index notation where it was derived so; `in_indices` says that there
-    is no matrix form, and that result and answer are entries.
+    is no matrix form, and that result and answer are entries. `entrywise` is the same derivative in index notation,
+    derived and checked for itself, where `answer` is a matrix of stacked columns.
     """
 
     model: Model
@@ -78,6 +81,7 @@ class Derivation:
     assumptions: tuple[str, ...] = ()
     structure: Structure | None = None
     indices: InIndices | None = None
+    entrywise: Derivation | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -320,9 +324,9 @@ def _derive(model: Model, target: Expr, variable: Expr, kind: Kind, method: Meth
     if method not in (None, "differential"):
         raise UnsupportedError(f"a {kind} is derived by the method differential, not by {method}")
     if kind == "hessian":
-        return _hessian(model, target, variable)
+        return _beside(model, target, variable, kind, _hessian)
     if kind == "jacobian":
-        return _jacobian(model, target, variable)
+        return _beside(model, target, variable, kind, _jacobian)
     return _total_differential(model, target, variable)
 
 
@@ -336,7 +340,12 @@ def _prepared(
         replace(s, number=s.number + 1, premises=tuple(p + 1 for p in s.premises) or (1,))
         for s in derived.steps
     ]
-    return replace(derived, of=target, steps=(first, *later))
+    derived = replace(derived, of=target, steps=(first, *later))
+    if derived.answer is None or not is_scalar(target):
+        return derived
+    c, rest = split_scale(derived.answer)
+    answer = scale(c.subs(prepared, target), rest)  # det(A)^q det(X)^p is the determinant of the question
+    return replace(derived, answer=answer) if operations(answer) < operations(derived.answer) else derived
 
 
 def _finished(
@@ -369,7 +378,7 @@ def _finished(
 
 
 def _by_backprop(model: Model, target: Expr, variable: Expr) -> Derivation:
-    tidy = Simplifier(model.assumptions)
+    tidy = Simplifier.for_question(model, target)
     sweep = backprop(model, target, [variable], tidy)
     result = sweep.adjoints[variable]
     answer = expand(result, sweep)
@@ -381,14 +390,14 @@ def _by_backprop(model: Model, target: Expr, variable: Expr) -> Derivation:
         method="backprop",
         steps=needed_steps(sweep, variable),
         result=result,
-        answer=None if answer is None else tidy.shortest(answer),
+        answer=None if answer is None else tidy.textbook(answer),
     )
 
 
 def _by_depth(model: Model, target: Expr, variable: Expr) -> Derivation:
     from symgrad.deriving.depth import depth
 
-    tidy = Simplifier(model.assumptions)
+    tidy = Simplifier.for_question(model, target)
     sweep = depth(model, target, variable, tidy)
     return _finished(
         model,
@@ -405,7 +414,7 @@ def _by_depth(model: Model, target: Expr, variable: Expr) -> Derivation:
 def _by_components(model: Model, target: Expr, variable: Expr) -> Derivation:
     from symgrad.deriving.components import components
 
-    tidy = Simplifier(model.assumptions)
+    tidy = Simplifier.for_question(model, target)
     sweep = components(model, target, variable, tidy)
     if sweep.result is None:
         raise UnsupportedError(
@@ -450,7 +459,7 @@ def _after(first: tuple[Step, ...], later: tuple[Step, ...]) -> tuple[Step, ...]
 
 def _in_indices(model: Model, target: Expr, variable: Expr, kind: Kind) -> Derivation:
     """The derivation in index notation, with the matrix form of the answer where it has one."""
-    tidy = Simplifier(model.assumptions)
+    tidy = Simplifier.for_question(model, target)
     if kind == "differential":
         raise UnsupportedError("a differential is not written in index notation", hint="ask for the gradient")
     if kind == "hessian":
@@ -486,22 +495,37 @@ def _in_indices(model: Model, target: Expr, variable: Expr, kind: Kind) -> Deriv
 def _by_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
     from symgrad.deriving.differential import gradient_by_differential
 
-    tidy = Simplifier(model.assumptions)
+    tidy = Simplifier.for_question(model, target)
     sweep, found = gradient_by_differential(model, target, variable, tidy)
-    answer = tidy.shortest(found)
+    answer = tidy.textbook(found)
     return _finished(
         model, target, variable, tidy, method="differential", steps=sweep.steps, result=answer, answer=answer
     )
 
 
+def _beside(model: Model, target: Expr, variable: Expr, kind: Kind, by_kronecker: Maker) -> Derivation:
+    """A derivative with more than two indices: by Kronecker products where there is such a form, and by entries."""
+    if is_scalar(variable) or (
+        is_column(variable) and (kind == "hessian" or is_scalar(target) or is_column(target))
+    ):
+        return by_kronecker(model, target, variable)
+    try:
+        stacked = by_kronecker(model, target, variable)
+    except UnsupportedError:
+        return _in_indices(model, target, variable, kind)
+    try:
+        return replace(stacked, entrywise=_in_indices(model, target, variable, kind))
+    except UnsupportedError:
+        return stacked
+
+
 def _jacobian(model: Model, target: Expr, variable: Expr) -> Derivation:
+    """The Jacobian; of or by a matrix, that of the stacked columns."""
     from symgrad.deriving.differential import jacobian_by_differential
 
-    if not is_scalar(variable) and any(is_matrix(e) and not is_column(e) for e in (target, variable)):
-        return _in_indices(model, target, variable, "jacobian")  # more than two indices
-    tidy = Simplifier(model.assumptions)
+    tidy = Simplifier.for_question(model, target)
     sweep, found = jacobian_by_differential(model, target, variable, tidy)
-    answer = tidy.shortest(found)
+    answer = tidy.textbook(found)
     return _finished(
         model,
         target,
@@ -516,17 +540,16 @@ def _jacobian(model: Model, target: Expr, variable: Expr) -> Derivation:
 
 
 def _hessian(model: Model, target: Expr, variable: Expr) -> Derivation:
-    """The Jacobian of the gradient."""
+    """The Jacobian of the gradient; by a matrix, that of vec(G) by vec(X)."""
     from symgrad.deriving.differential import jacobian_by_differential
 
-    if is_matrix(variable) and not is_column(variable):
-        return _in_indices(model, target, variable, "hessian")  # four indices
+    model = _freed(model, variable)
     first = _by_backprop(model, target, variable)
     if first.answer is None:
         raise UnsupportedError("the gradient is too long to be written out and derived again")
-    tidy = Simplifier(model.assumptions)
+    tidy = Simplifier.for_question(model, target)
     sweep, found = jacobian_by_differential(model, first.answer, variable, tidy)
-    answer = tidy.shortest(found)
+    answer = tidy.textbook(found)
     shift = len(first.steps)
     second = [
         replace(s, number=s.number + shift, premises=tuple(p + shift for p in s.premises))
@@ -548,11 +571,39 @@ def _hessian(model: Model, target: Expr, variable: Expr) -> Derivation:
     )
 
 
-def _total_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
-    from symgrad.deriving.differential import sweep_forward
+_OPEN = frozenset(
+    [
+        "square",
+        "invertible",
+        "positive",
+        "nonzero",
+        "in01",
+        "full_column_rank",
+        "full_row_rank",
+        "positive_integer",
+    ]
+)
 
-    tidy = Simplifier(model.assumptions)
-    sweep = sweep_forward(model, target, variable, tidy)
+
+def _freed(model: Model, variable: Expr) -> Model:
+    """The model for deriving twice: what is assumed of the variable must hold around it, not at it alone.
+
+    Symmetry, or entries that sum to one, may shorten a gradient at a point; it would falsify the next derivative.
+    """
+    words = model.assumptions.get(leaf_name(variable), frozenset())
+    kept = words & _OPEN
+    if "positive_definite" in words or "orthogonal" in words:
+        kept |= {"invertible"}
+    if kept == words:
+        return model
+    return replace(model, assumptions={**model.assumptions, leaf_name(variable): kept})
+
+
+def _total_differential(model: Model, target: Expr, variable: Expr) -> Derivation:
+    from symgrad.deriving.differential import scalar_differential
+
+    tidy = Simplifier.for_question(model, target)
+    sweep = scalar_differential(model, target, variable, tidy)
     return _finished(
         model,
         target,
@@ -577,7 +628,7 @@ def _structured(derivation: Derivation, structure: Structure) -> Derivation:
     g, wrt = derivation.final, derivation.wrt
     if derivation.kind != "gradient" or not is_matrix(wrt) or not same_size(*wrt.shape):
         raise UnsupportedError(f"the structure {structure} is for gradients by a square matrix")
-    tidy = Simplifier(derivation.model.assumptions)
+    tidy = Simplifier.for_question(derivation.model, derivation.of)
     on_diagonal = hadamard(g, eye(wrt.shape[0]))
     if structure == "symmetric-subspace":
         raw = scale(Rational(1, 2), add(g, transpose(g)))
@@ -590,7 +641,7 @@ def _structured(derivation: Derivation, structure: Structure) -> Derivation:
             f"the structure {structure} is not known",
             hint="known: symmetric-subspace, symmetric-entries, diagonal-entries",
         )
-    answer = tidy.shortest(raw)
+    answer = tidy.textbook(raw)
     number = len(derivation.steps) + 1
     step = Step(
         number, f"structure.{structure}", (raw, answer), (number - 1,), f"structure.{structure}", {"node": g}
@@ -615,6 +666,8 @@ def _checked(derivation: Derivation) -> Derivation:
     from symgrad.checking.derivation import check_steps, weakest_of
     from symgrad.checking.entries import check_in_indices
 
+    if derivation.entrywise is not None:
+        derivation = replace(derivation, entrywise=_checked(derivation.entrywise))
     steps = check_steps(derivation, derivation.steps)
     answer = derivation.answer
     if derivation.indices is not None:
@@ -640,7 +693,7 @@ def _in_layout(derivation: Derivation, layout: Layout) -> Derivation:
     turned = {"gradient": "numerator", "jacobian": "denominator"}.get(derivation.kind)
     if layout != turned or not is_matrix(derivation.result):
         return replace(derivation, layout=layout)
-    tidy = Simplifier(derivation.model.assumptions)
+    tidy = Simplifier.for_question(derivation.model, derivation.of)
     result = tidy(transpose(derivation.result))
     answer = None if derivation.answer is None else tidy(transpose(derivation.answer))
     left = transpose(derivation.left)

@@ -57,7 +57,7 @@ ELEMENTWISE = [
     "f",
 ]
 
-FORWARD_ONLY = {"kronecker of matrices"}
+FORWARD_ONLY = {"kronecker of matrices", "vectorisation"}
 
 
 def example(rule: Rule) -> tuple[Model, Expr, list[Expr]]:

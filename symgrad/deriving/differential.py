@@ -10,42 +10,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sympy import Add, Expr, Mul, S
+from sympy import Expr, S
 from sympy.core.symbol import Str
-from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
-from sympy.matrices.expressions.hadamard import HadamardProduct
-from sympy.matrices.expressions.matadd import MatAdd
-from sympy.matrices.expressions.matmul import MatMul
-from sympy.matrices.expressions.trace import Trace
-from sympy.matrices.expressions.transpose import Transpose
+from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
+from sympy.matrices.expressions.special import ZeroMatrix
 
 from symgrad.deriving.backprop import Tidy, active_symbols
-from symgrad.deriving.linear_maps import linear_factor
+from symgrad.deriving.linear_maps import linear_factor, trace_factor, vec_factor
 from symgrad.deriving.steps import Step
 from symgrad.errors import UnsupportedError
 from symgrad.expr import (
-    AsScalar,
     Differential,
-    EntrySum,
+    Elementwise,
     Model,
     ScalarDifferential,
-    add,
     dependents,
-    diag,
     differential,
+    entry_sum,
     eye,
     gradient,
     hadamard,
+    is_column,
     is_matrix,
     is_scalar,
     jacobian,
     leaf_name,
     matmul,
-    ones,
     scale,
+    split_scale,
     substitute,
     trace,
     transpose,
+    vec,
     zeros,
 )
 from symgrad.rules import rule_for
@@ -55,6 +51,7 @@ __all__ = [
     "differential_of",
     "gradient_by_differential",
     "jacobian_by_differential",
+    "scalar_differential",
     "sweep_forward",
 ]
 
@@ -159,7 +156,7 @@ def gradient_by_differential(model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> tu
     Raises   UnsupportedError where the differential has no such form
     """
     out = sweep_forward(model, f, wrt, tidy)
-    coefficient = _coefficient(out.total, S.One, out.increment)
+    coefficient = trace_factor(out.total, out.increment)
     if coefficient is None:
         raise UnsupportedError(f"the differential {out.total} has no form tr(A {out.increment})")
     if is_scalar(wrt):
@@ -180,77 +177,40 @@ def gradient_by_differential(model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> tu
     return out, answer
 
 
-def _coefficient(e: Expr, weight: Expr, dx: Expr) -> Expr | None:
-    """A with weight * e = tr(A dx) for a scalar e that is linear in dx (a number for a scalar dx)."""
-    involved = dependents(e, {dx})
-
-    def from_scalar(s: Expr, w: Expr) -> Expr | None:
-        if s == dx:
-            return w
-        if s not in involved:
-            return _nothing(dx)
-        if isinstance(s, Add):
-            return _sum([from_scalar(t, w) for t in s.args if t in involved])
-        if isinstance(s, Mul):
-            held = [a for a in s.args if a in involved]
-            return (
-                from_scalar(held[0], Mul(w, *(a for a in s.args if a not in involved)))
-                if len(held) == 1
-                else None
-            )
-        if isinstance(s, AsScalar):
-            return from_matrix(s.arg, w)
-        if type(s) is EntrySum:
-            return from_matrix(s.arg, scale(w, ones(s.arg.shape[1], s.arg.shape[0])))
-        if isinstance(s, Trace):
-            return from_matrix(s.arg, scale(w, eye(s.arg.shape[0])))
-        return None
-
-    def from_matrix(m: Expr, a: Expr) -> Expr | None:
-        """The coefficient of dx in tr(a m); a is a scalar where m is 1 x 1."""
-        if m == dx:
-            return a
-        if isinstance(m, MatAdd):
-            return _sum([from_matrix(t, a) for t in m.args if t in involved])
-        held = [i for i, arg in enumerate(m.args) if arg in involved]
-        if len(held) != 1:
-            return None
-        at = m.args[held[0]]
-        before, after = m.args[: held[0]], m.args[held[0] + 1 :]
-        if isinstance(m, MatMul):
-            if is_scalar(at):
-                rest = matmul(*before, *after)
-                weight = (
-                    matmul(a, rest) if is_scalar(a) or is_scalar(matmul(a, rest)) else trace(matmul(a, rest))
-                )
-                return from_scalar(at, weight)
-            return from_matrix(at, matmul(*after, a, *before))  # tr(A P N Q) = tr(Q A P N)
-        if isinstance(m, Transpose):
-            return from_matrix(at, transpose(a))  # tr(A N^T) = tr(A^T N)
-        if isinstance(m, HadamardProduct):
-            return from_matrix(at, hadamard(a, transpose(hadamard(*before, *after))))
-        if isinstance(m, DiagMatrix):
-            return from_matrix(at, transpose(diag(a)))
-        if isinstance(m, DiagonalOf):
-            return from_matrix(at, diag(transpose(a)))
-        return None
-
-    return from_scalar(e, weight) if is_scalar(e) else None
+def scalar_differential(model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> DifferentialSweep:
+    """The differential of `f`; of a scalar in the form tr(A dX), or x^T dx, or a sum over entries."""
+    out = sweep_forward(model, f, wrt, tidy)
+    if not is_scalar(f) or is_scalar(wrt) or out.total == 0:
+        return out
+    coefficient = trace_factor(out.total, out.increment)
+    if coefficient is None:
+        return out
+    form = _traced(tidy(coefficient), out.increment, tidy)
+    if form != out.total and tidy.length(form) <= tidy.length(out.total):
+        out.record(
+            "differential.trace", (unevaluated(f), out.total, form), (len(out.steps),) if out.steps else ()
+        )
+        out.total = form
+    return out
 
 
-def _sum(parts: list[Expr | None]) -> Expr | None:
-    known = [p for p in parts if p is not None]
-    return add(*known) if len(known) == len(parts) else None
-
-
-def _nothing(dx: Expr) -> Expr:
-    return S.Zero if is_scalar(dx) else zeros(dx.shape[1], dx.shape[0])
+def _traced(row: Expr, dx: Expr, tidy: Tidy) -> Expr:
+    """tr(A dX), or the sum of the entries of G * dX where G = A^T is made entry by entry."""
+    product = matmul(row, dx)
+    if is_scalar(product):
+        return tidy(product)
+    upright = split_scale(tidy(transpose(row)))
+    if isinstance(upright[1], HadamardProduct | HadamardPower | Elementwise):
+        return tidy(scale(upright[0], entry_sum(hadamard(upright[1], dx))))
+    c, rest = split_scale(row)
+    return tidy(scale(c, trace(matmul(rest, dx))))
 
 
 def jacobian_by_differential(model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> tuple[DifferentialSweep, Expr]:
-    """The Jacobian of a vector (or scalar) `f` by a vector or scalar, J[i, j] = d f_i / d x_j.
+    """The Jacobian J[i, j] = d f_i / d x_j of a vector (or scalar) `f` by a vector.
 
-    By a scalar it has the shape of `f`.
+    By a scalar it has the shape of `f`. Of or by a matrix it is that of vec(f) by vec(X), columns stacked:
+    vec(df) = J vec(dX) (Magnus and Neudecker 2019, chapter 9).
 
     Raises   UnsupportedError where the differential is no matrix times the increment
     """
@@ -259,14 +219,27 @@ def jacobian_by_differential(model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> tu
         answer = tidy(substitute(out.total, {out.increment: S.One}))
         out.record("differential.read_off", (jacobian(f, wrt), answer), (len(out.steps),))
         return out, answer
-    factor = linear_factor(out.total, out.increment)
+    if out.total == 0 or isinstance(out.total, ZeroMatrix):
+        answer = zeros(jacobian(f, wrt).shape[0], jacobian(f, wrt).shape[1])
+        out.record("differential.read_off", (jacobian(f, wrt), answer), (len(out.steps),))
+        return out, answer
+    plain = is_column(wrt) and (is_scalar(f) or is_column(f))
+    factor = linear_factor(out.total, out.increment) if plain else None
+    stacked = factor is None
+    if factor is None:
+        factor = vec_factor(out.total, out.increment)
     if factor is None:
         raise UnsupportedError(f"the differential {out.total} is no matrix times {out.increment}")
     answer = tidy(factor)
     if is_scalar(answer):
         answer = scale(answer, eye(1))
+    left, right = unevaluated(f), out.increment
+    if stacked:
+        left, right = vec(left), vec(right)
     number = out.record(
-        "differential.factor", (unevaluated(f), out.total, matmul(answer, out.increment)), (len(out.steps),)
+        "differential.vec" if stacked else "differential.factor",
+        (left, vec(out.total) if stacked else out.total, matmul(answer, right)),
+        (len(out.steps),),
     )
     out.record("differential.read_off", (jacobian(f, wrt), answer), (number,))
     return out, answer

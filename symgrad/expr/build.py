@@ -48,6 +48,7 @@ __all__ = [
     "as_scalar",
     "axis_max",
     "axis_sum",
+    "commutation",
     "convolve",
     "correlate",
     "det",
@@ -521,6 +522,16 @@ def vec(m: Expr) -> Expr:
     return scale(c, nodes.Vec(rest))
 
 
+def commutation(m: int | str | Expr, n: int | str | Expr) -> Expr:
+    """K with K vec(A) = vec(A^T) for A of shape m x n; the identity where one of them is 1.
+
+    >>> commutation("m", 1)
+    I
+    """
+    m, n = size(m), size(n)
+    return Identity(m * n) if S.One in (m, n) else nodes.Commutation(m, n)
+
+
 def norm(m: Expr, order: int = 2) -> Expr:
     """The Euclidean (Frobenius) norm, or the sum of absolute values for order 1."""
     if order == 1:
@@ -668,6 +679,7 @@ _MAKERS: dict[type[Expr], Callable[..., Expr]] = {
     DiagMatrix: diag,
     DiagonalOf: diag,
     nodes.Vec: vec,
+    nodes.Commutation: commutation,
     nodes.EntrySum: entry_sum,
     nodes.AsScalar: as_scalar,
     nodes.Flip: flip,

@@ -119,7 +119,8 @@ class Loop:
 class Model:
     """Ordered definitions and loops, with the assumptions on the names.
 
-    `symbols` maps every name that was declared or defined to its symbol or its `Family`.
+    `symbols` maps every name that was declared or defined to its symbol or its `Family`; `source` is the text
+    that was read, which gives the names their order.
     """
 
     items: tuple[Definition | Loop, ...]

@@ -192,6 +192,11 @@ class Vec(_Node):
         obj._shape = (x.shape[0] * x.shape[1], S.One)
         return obj
 
+    @property
+    def arg(self) -> Expr:
+        """The matrix whose columns are stacked."""
+        return self.args[0]
+
     def _entry(self, i: Expr, j: Expr, **kwargs: Any) -> Expr:
         rows = self.args[0].shape[0]
         return matrix_entry(self.args[0], sympy.Mod(i, rows), sympy.floor(i / rows))

@@ -250,7 +250,8 @@ def _with_shapes(
             if question is not None:
                 scope.source, tree = question
                 value = scope.read(tree)
-                model = replace(model, symbols=dict(scope.symbols))
+                text = "\n".join(filter(None, (base.source, scope.source)))
+                model = replace(model, symbols=dict(scope.symbols), source=text)
         except OpenSize as clash:
             guessed = {
                 n: tuple(s.xreplace({clash.open_size: clash.bound}) for s in sizes)

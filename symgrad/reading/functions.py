@@ -13,6 +13,7 @@ from symgrad.expr import (
     apply,
     axis_max,
     axis_sum,
+    commutation,
     convolve,
     correlate,
     det,
@@ -226,6 +227,13 @@ def _constant(make: Callable[..., Expr], least: int, most: int) -> Handler:
     return read
 
 
+def _commutation(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    """commutation(m, n): K with K vec(A) = vec(A^T) for A of shape m x n."""
+    if keywords or len(positional) != 2:
+        scope.fail(ReadError, "commutation takes two sizes, such as commutation(m, n)", tree)
+    return Value(commutation(*(scope.constant_size(p) for p in positional)), "matrix")
+
+
 def _where(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     """where(c, a, b) = c a + (1 - c) b for an indicator c."""
     c, a, b = scope.arguments(tree, positional, keywords, 3)
@@ -285,6 +293,7 @@ FUNCTIONS_OF_THE_LANGUAGE: dict[str, Handler] = {
     "eye": _constant(eye, 1, 1),
     "ones": _constant(ones, 1, 2),
     "zeros": _constant(zeros, 1, 2),
+    "commutation": _commutation,
     "where": _where,
     "correlate": _convolution(correlate, "vector"),
     "convolve": _convolution(convolve, "vector"),

@@ -68,7 +68,7 @@ def answer_index(derivation: Derivation) -> str | None:
     The axes of the function stand before those of the variable; of a Hessian both are the variable's. None where the
     answer was not derived in index notation, or is too long to be written out.
     """
-    found = derivation.indices
+    found = (derivation.entrywise or derivation).indices
     if found is None or found.entry is None:
         return None
     from symgrad.rendering.numpy import to_numpy

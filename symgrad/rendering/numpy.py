@@ -28,6 +28,7 @@ from symgrad.expr import (
     AsScalar,
     AxisLogSumExp,
     AxisMax,
+    Commutation,
     Convolve,
     Correlate,
     Elementwise,
@@ -53,12 +54,20 @@ from symgrad.expr import (
     is_matrix,
     is_scalar,
     matmul,
+    negate,
     scale,
     split_scale,
 )
 from symgrad.expr.entrywise import function_name
 from symgrad.rendering.letters import largest, over_letters, rounded
-from symgrad.rendering.ordering import Fraction, leading_first, scalar_terms, split_fraction, turned
+from symgrad.rendering.ordering import (
+    Fraction,
+    as_choice,
+    leading_first,
+    scalar_terms,
+    split_fraction,
+    turned,
+)
 
 __all__ = ["to_numpy"]
 
@@ -89,7 +98,7 @@ def _print(e: Expr) -> _Text:
     name = function_name(e)
     if name is not None:
         if name == "step":
-            return f"({_print(e.args[0])[0]} > 0)", _ATOM
+            return f"({_positive(e.args[0])})", _ATOM
         return f"{name}({', '.join(_print(a)[0] for a in e.args)})", _ATOM
     raise UnsupportedError(f"the text language has no spelling for {type(e).__name__}: {e}")
 
@@ -105,6 +114,9 @@ def _at_least(e: Expr, level: int) -> str:
 def _sum(e: Expr) -> _Text:
     """A sum; constant and repeated-row terms are left to broadcasting where another term has the full shape."""
     terms = list(e.args) if is_matrix(e) else scalar_terms(e)
+    if (choice := as_choice(e)) is not None:
+        condition, *values = choice
+        return f"where({_positive(condition)}, {', '.join(_print(v)[0] for v in values)})", _ATOM
     if is_matrix(e):
         full = [t for t in terms if not _broadcasts(t)]
         pieces = [_signed(t, bool(full)) for t in terms]
@@ -287,9 +299,22 @@ def _scalar_power(e: Expr) -> _Text:
 
 def _elementwise(e: Expr) -> _Text:
     if e.name == "step":
-        return f"({_print(e.arg)[0]} > 0)", _ATOM
+        return f"({_positive(e.arg)})", _ATOM
     arguments = ", ".join(_print(a)[0] for a in (e.arg, *e.parameters))
     return f"{e.name}({arguments})", _ATOM
+
+
+def _positive(u: Expr) -> str:
+    """The comparison u > 0; a > b for a difference of two that vary."""
+    if isinstance(u, MatAdd | Add) and len(u.args) == 2:
+        for a, b in (u.args, u.args[::-1]):
+            rest = split_scale(b)
+            if rest[0].could_extract_minus_sign() if is_matrix(b) else b.could_extract_minus_sign():
+                if not isinstance(split_scale(a)[1], OneMatrix) and not a.is_Number:
+                    other = split_scale(negate(b))
+                    shown = other[0] if isinstance(other[1], OneMatrix) else negate(b)
+                    return f"{_at_least(a, _SUM)} > {_at_least(shown, _SUM)}"
+    return f"{_print(u)[0]} > 0"
 
 
 def _transpose(e: Expr) -> _Text:
@@ -403,6 +428,7 @@ _PRINTERS: dict[type, Callable[[Expr], _Text]] = {
     AxisLogSumExp: _axis_call("logsumexp"),
     AxisMax: _axis_call("max"),
     Vec: _call("vec"),
+    Commutation: _call("commutation"),
     Flip: _call("flip"),
     Correlate: _convolution("correlate"),
     Convolve: _convolution("convolve"),

@@ -5,14 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sympy import Expr, Mul, Pow, S
+from sympy import Add, Expr, Mul, Pow, S
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 
-from symgrad.expr import Elementwise, add, apply, hadamard, is_matrix, matmul, power, transpose
+from symgrad.expr import (
+    Elementwise,
+    add,
+    apply,
+    hadamard,
+    is_matrix,
+    matmul,
+    negate,
+    ones,
+    power,
+    split_scale,
+    transpose,
+)
+from symgrad.expr.functions import step
 
-__all__ = ["Fraction", "leading_first", "scalar_terms", "split_fraction", "turned"]
+__all__ = ["Fraction", "as_choice", "leading_first", "scalar_terms", "split_fraction", "turned"]
 
 T = TypeVar("T")
 
@@ -83,6 +96,49 @@ def scalar_terms(e: Expr) -> list[Expr]:
     if numbers and not others[0].is_Symbol:
         return numbers + others
     return others + numbers
+
+
+def as_choice(e: Expr) -> tuple[Expr, Expr, Expr] | None:
+    """(u, a, b) where e is 1[u > 0] a + (1 - 1[u > 0]) b, the choice between a and b by the sign of u."""
+    if not isinstance(e, Add | MatAdd) or len(e.args) != 2:
+        return None
+    for yes, no in (e.args, e.args[::-1]):
+        for u, a in _steps(yes):
+            one = ones(*u.shape) if is_matrix(u) else S.One
+            refused = add(one, negate(apply("step", u)))
+            if refused in (factors := _entry_factors(no)):
+                rest = [f for f in factors if f != refused]
+                return (
+                    u,
+                    a,
+                    hadamard(
+                        split_scale(no)[0] if is_matrix(no) else S.One,
+                        *rest,
+                        *([one] if is_matrix(u) else []),
+                    ),
+                )
+    return None
+
+
+def _entry_factors(t: Expr) -> list[Expr]:
+    """The factors of a product entry by entry, without the scalar in front of a matrix."""
+    if not is_matrix(t):
+        return list(Mul.make_args(t))
+    rest = split_scale(t)[1]
+    return list(rest.args) if isinstance(rest, HadamardProduct) else [rest]
+
+
+def _steps(t: Expr) -> list[tuple[Expr, Expr]]:
+    """For every indicator 1[u > 0] among the factors of a term: u and the rest of the term."""
+    factors = _entry_factors(t)
+    found = []
+    for i, f in enumerate(factors):
+        if isinstance(f, step) or (isinstance(f, Elementwise) and f.name == "step"):
+            u = f.args[-1] if isinstance(f, step) else f.arg
+            rest = [*factors[:i], *factors[i + 1 :]]
+            scalar = split_scale(t)[0] if is_matrix(t) else S.One
+            found.append((u, hadamard(scalar, *rest, *([ones(*u.shape)] if is_matrix(u) else []))))
+    return found
 
 
 def leading_first(terms: list[tuple[bool, T]]) -> list[tuple[bool, T]]:

@@ -15,6 +15,7 @@ from symgrad.expr import (
     Convolve,
     Correlate,
     Flip,
+    Vec,
     add,
     as_scalar,
     convolve,
@@ -28,6 +29,7 @@ from symgrad.expr import (
     kron,
     matmul,
     transpose,
+    vec,
 )
 from symgrad.rules.registry import product_rule, rule
 
@@ -163,6 +165,21 @@ def kronecker_matrices(g: Expr, y: Expr, *factors: Expr) -> Parts:
     raise UnsupportedError(
         "the adjoint of a factor of a Kronecker product of matrices has no matrix form",
         hint="ask for the differential (kind differential)",
+    )
+
+
+@rule(
+    "vectorisation",
+    op=Vec,
+    differential=product_rule(vec),
+    example="vec(A)",
+    shapes="A: m n",
+    cites="Magnus and Neudecker (2019), section 2.4",
+)
+def vectorisation(g: Expr, y: Expr, a: Expr) -> Parts:
+    """Only the differential has a matrix form; where vec meets vec it goes before the function is derived."""
+    raise UnsupportedError(
+        "the adjoint of vec(A) has no matrix form here", hint="ask for the differential (kind differential)"
     )
 
 

@@ -57,13 +57,23 @@ def log_determinant(g: Expr, y: Expr, a: Expr) -> Parts:
 
 
 def _power_terms(a: Expr, k: Expr, middle: Expr, turn: bool) -> Expr:
-    """The sum over i of A^i M A^(k-1-i), written out for a number k, a MatrixSum for a symbol."""
+    """The sum over i of A^i M A^(k-1-i), written out for a number k, a MatrixSum for a symbol.
+
+    For a negative exponent -k it is minus the sum of A^(i-k) M A^(-i-1), since A^-k is a power of the inverse.
+    """
     base = transpose(a) if turn else a
-    if k.is_Integer and 0 < k <= 12:
-        return add(*(matmul(matpower(base, i), middle, matpower(base, k - 1 - i)) for i in range(int(k))))
-    if k.is_integer and k.is_positive and not k.is_Number:
+    down = bool(k.could_extract_minus_sign())
+    n = -k if down else k
+
+    def term(i: Expr | int) -> Expr:
+        left, right = (i - n, -1 - i) if down else (i, n - 1 - i)
+        return scale(-1 if down else 1, matmul(matpower(base, left), middle, matpower(base, right)))
+
+    if n.is_Integer and 0 < n <= 12:
+        return add(*(term(i) for i in range(int(n))))
+    if n.is_integer and n.is_positive and not n.is_Number:
         i = Symbol("i", integer=True, nonnegative=True)
-        return MatrixSum(matmul(matpower(base, i), middle, matpower(base, k - 1 - i)), i, 0, k - 1)
+        return MatrixSum(term(i), i, 0, n - 1)
     raise UnsupportedError(f"matrix power: the exponent {k} is neither a small number nor a positive integer")
 
 

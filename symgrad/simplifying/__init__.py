@@ -1,8 +1,11 @@
 """Stage 5: to the form that a textbook prints; every rewrite is a named step."""
 
+from symgrad.simplifying import entries, kronecker, products, scalars, sums, transposes
 from symgrad.simplifying.cost import operations
-from symgrad.simplifying.products import PREPARING
-from symgrad.simplifying.rewrites import REWRITES
+from symgrad.simplifying.kronecker import PREPARING
 from symgrad.simplifying.simplify import Simplification, Simplifier
+from symgrad.simplifying.table import REWRITES
 
 __all__ = ["PREPARING", "REWRITES", "Simplification", "Simplifier", "operations"]
+
+_TOPICS = (transposes, products, scalars, entries, sums, kronecker)  # importing them fills the table

@@ -17,6 +17,7 @@ from symgrad.expr import (
     Elementwise,
     Softmax,
     is_leaf,
+    is_scalar,
     leaf_name,
     same_size,
     split_scale,
@@ -85,6 +86,18 @@ class Properties:
                 return False
             factors = factors[1:-1]
         return not factors or self.is_symmetric(factors[0])
+
+    def is_diagonal(self, m: Expr) -> bool:
+        """Whether all entries beside the diagonal are known to be zero."""
+        if isinstance(m, Identity | DiagMatrix):
+            return True
+        if isinstance(m, Inverse | Transpose | MatPow):
+            return self.is_diagonal(m.args[0])
+        if isinstance(m, MatAdd | MatMul):
+            return all(is_scalar(a) or self.is_diagonal(a) for a in m.args)
+        if isinstance(m, HadamardProduct):
+            return any(self.is_diagonal(a) for a in m.args)
+        return is_leaf(m) and self.assumed(m, "diagonal")
 
     def is_invertible(self, m: Expr) -> bool:
         """Whether an inverse is known to exist."""

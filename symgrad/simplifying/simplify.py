@@ -6,18 +6,39 @@ order (fewer transposes, then the alphabet), so the loop ends and a simplified e
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sympy import Expr
+from sympy import Expr, Mul, S
 from sympy.core.symbol import Str
+from sympy.matrices.expressions.hadamard import HadamardProduct
+from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.special import Identity
+from sympy.matrices.expressions.transpose import Transpose
 
-from symgrad.expr import Assumptions, is_leaf, rebuild
+from symgrad.expr import (
+    Assumptions,
+    Model,
+    add,
+    hadamard,
+    is_column,
+    is_leaf,
+    leaf_name,
+    negate,
+    rebuild,
+    scale,
+    split_scale,
+    walk,
+)
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.expand import expanded
 from symgrad.simplifying.properties import Properties
-from symgrad.simplifying.rewrites import rewrites_for
+from symgrad.simplifying.table import rewrites_for
 
 __all__ = ["Simplification", "Simplifier"]
+
+_LAST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,9 +55,10 @@ class Simplifier:
     """Brings expressions to textbook form under assumptions; remembers what it has simplified.
 
     `applied` lists the rewrites in the order in which they were made. With `only`, just the rewrites of these
-    names are made, whether they shorten or not; they must come to an end by themselves.
+    names are made, whether they shorten or not; they must come to an end by themselves. `order` ranks names: the
+    terms of a sum stand in the order in which the question speaks of them; its own sums, `kept`, stay as they are.
 
-    >>> from symgrad.expr import matrix, transpose, add
+    >>> from symgrad.expr import matrix, transpose
     >>> A = matrix("A", "n", "n")
     >>> Simplifier({"A": frozenset({"symmetric"})})(add(A, transpose(A)))
     2*A
@@ -44,12 +66,25 @@ class Simplifier:
 
     assumptions: Assumptions = field(default_factory=dict)
     only: frozenset[str] | None = None
+    order: Mapping[str, int] = field(default_factory=dict)
+    kept: frozenset[Expr] = frozenset()
     applied: list[Simplification] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.properties = Properties(self.assumptions)
         self._cost = Cost()
         self._done: dict[Expr, Expr] = {}
+        self._places: dict[Expr, tuple[int, int, int]] = {}
+        self._spoken = {frozenset(n.args): n for n in self.kept if isinstance(n, MatAdd)}
+
+    @classmethod
+    def for_question(cls, model: Model, *asked: Expr) -> Simplifier:
+        """The simplifier for answers to a question about expressions over a model."""
+        names = re.findall(r"[^\W\d]\w*", model.source) or list(model.symbols)
+        order = {name: i for i, name in reversed(list(enumerate(names)))}
+        spoken = (*asked, *(d.value for d in model.definitions()))
+        kept = frozenset(n for e in spoken for n in walk(e) if isinstance(n, MatAdd | HadamardProduct))
+        return cls(model.assumptions, order=order, kept=kept)
 
     def __call__(self, e: Expr) -> Expr:
         """The textbook form."""
@@ -86,6 +121,25 @@ class Simplifier:
             form = candidate
         return form
 
+    def textbook(self, e: Expr) -> Expr:
+        """The shortest form, as the last line of a derivation has it.
+
+        -(A - B) is B - A, and 2 (P + c Q) is 2 P + 2 c Q: a number goes to the terms where one of them has a
+        coefficient of its own.
+        """
+        form = self.shortest(e)
+        c, rest = split_scale(form)
+        if not isinstance(rest, MatAdd):
+            return form
+        own = [split_scale(t)[0] for t in rest.args]
+        if c is S.NegativeOne and any(d.could_extract_minus_sign() for d in own):
+            return add(*(negate(t) for t in rest.args))
+        if c.is_Integer and any(
+            d.free_symbols and all(a.is_Symbol or a.is_Number for a in _atoms(d)) for d in own
+        ):
+            return add(*(scale(c, t) for t in rest.args))
+        return form
+
     def length(self, e: Expr) -> int:
         """The number of operations."""
         return self._cost(e)
@@ -94,16 +148,17 @@ class Simplifier:
         """Apply rewrites at the top of a node whose parts are simplified."""
         if node in self._done:
             return self._done[node]
-        for entry in rewrites_for(node):
+        arranged = self._arranged(node)
+        for entry in rewrites_for(arranged):
             if self.only is not None and entry.name not in self.only:
                 continue
-            candidate = entry.apply(node, self.properties)
-            if candidate is not None and (self.only is not None or self._is_before(candidate, node)):
-                self.applied.append(Simplification(entry.name, node, candidate))
+            candidate = entry.apply(arranged, self.properties)
+            if candidate is not None and (self.only is not None or self._is_before(candidate, arranged)):
+                self.applied.append(Simplification(entry.name, arranged, candidate))
                 self._done[node] = self(candidate)
                 return self._done[node]
-        self._done[node] = node
-        return node
+        self._done[node] = self._done[arranged] = arranged
+        return arranged
 
     def _is_before(self, a: Expr, b: Expr) -> bool:
         """Whether `a` is shorter than `b`, or as long and earlier in the order."""
@@ -112,9 +167,61 @@ class Simplifier:
         cost_a, cost_b = self._cost(a), self._cost(b)
         if cost_a != cost_b:
             return cost_a < cost_b
-        return _order(a) < _order(b)
+        rank_a, rank_b = _rank(a), _rank(b)
+        return rank_a < rank_b if rank_a != rank_b else str(a) < str(b)
+
+    def _arranged(self, node: Expr) -> Expr:
+        """The terms and entrywise factors in the order of the question, its own sums and products as they are."""
+        if self.only is not None or node in self.kept:
+            return node
+        if isinstance(node, MatAdd):
+            for terms, sign in ((node.args, S.One), (tuple(negate(t) for t in node.args), S.NegativeOne)):
+                said = self._spoken.get(frozenset(terms))
+                if said is not None and len(said.args) == len(terms):
+                    return scale(sign, said)
+            terms = sorted(node.args, key=self._place) if self.order else node.args
+            return node if tuple(terms) == node.args else add(*terms)
+        if isinstance(node, HadamardProduct):
+            names = all(is_leaf(f) for f in node.args)
+            place = self._name_place if names else lambda f: (self._is_increment(f), node.args.index(f))
+            factors = sorted(node.args, key=place)
+            return node if tuple(factors) == node.args else hadamard(*factors)
+        return node
+
+    def _place(self, term: Expr) -> tuple[int, int, int]:
+        """Where the question first speaks of what is in a term; fewer transposes, then more names go first."""
+        if term not in self._places:
+            names = [leaf_name(n) for n in walk(term) if is_leaf(n)]
+            first = min((self.order.get(n, _LAST - 1) for n in names), default=_LAST)
+            if isinstance(term, Identity):
+                first = -1  # I + A
+            self._places[term] = first, _rank(term)[1], -len(names)
+        return self._places[term]
+
+    def _name_place(self, name: Expr) -> tuple[int, int]:
+        """The names in a product entry by entry, as the question has them, an increment last."""
+        return int(self._is_increment(name)), self.order.get(leaf_name(name), _LAST)
+
+    def _is_increment(self, e: Expr) -> bool:
+        """Whether it is the increment dx of a name x."""
+        return is_leaf(e) and (name := leaf_name(e)) not in self.order and name[1:] in self.order
 
 
-def _order(e: Expr) -> tuple[int, int, str]:
-    text = str(e)
-    return text.count(".T"), len(text), text
+def _atoms(coefficient: Expr) -> Iterable[Expr]:
+    """The factors of a coefficient, without their exponents."""
+    return [f.as_base_exp()[0] for f in Mul.make_args(coefficient)]
+
+
+def _rank(e: Expr) -> tuple[int, int]:
+    """How many leaves and how many transposes are printed; transposes of products and of rows count more."""
+    transposes = leaves = 0
+    stack: list[Iterable[Expr]] = [(e,)]
+    while stack:
+        for node in stack.pop():
+            if is_leaf(node):
+                leaves += 1
+                continue
+            if isinstance(node, Transpose) and not is_column(node.arg):
+                transposes += 1 if is_leaf(node.arg) else 2 if node.arg.shape[0] != 1 else 3
+            stack.append(a for a in node.args if isinstance(a, Expr))
+    return leaves, transposes

@@ -1,0 +1,284 @@
+"""Scalars made of matrices, and scalar algebra, which is SymPy's."""
+
+from __future__ import annotations
+
+from sympy import Abs, Add, Dummy, Expr, Mul, Pow, S, Symbol, Wild, cancel, cosh, exp, sign, sinh, tanh
+from sympy.core.parameters import distribute
+from sympy.matrices.expressions.hadamard import HadamardProduct
+from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.matmul import MatMul
+from sympy.matrices.expressions.special import Identity, OneMatrix
+from sympy.matrices.expressions.trace import Trace
+from sympy.matrices.expressions.transpose import Transpose
+
+from symgrad.expr import (
+    AsScalar,
+    EntrySum,
+    add,
+    as_scalar,
+    entry_sum,
+    hadamard,
+    is_column,
+    is_matrix,
+    is_scalar,
+    matmul,
+    trace,
+    transpose,
+)
+from symgrad.expr.entrywise import function_name
+from symgrad.expr.functions import relu, sigmoid, step
+from symgrad.simplifying.cost import Cost
+from symgrad.simplifying.products import are_inverse
+from symgrad.simplifying.properties import Properties
+from symgrad.simplifying.table import rewrite
+
+
+@rewrite("sign over absolute value", Mul)
+def sign_over_absolute(node: Expr, known: Properties) -> Expr | None:
+    """sign(u) / abs(u) = 1 / u, as in the derivative of log abs(u)."""
+    if is_matrix(node):
+        return None
+    for a in node.args:
+        if isinstance(a, sign) and Pow(Abs(a.args[0]), -1) in node.args:
+            rest = [b for b in node.args if b not in (a, Pow(Abs(a.args[0]), -1))]
+            return Mul(Pow(a.args[0], -1), *rest)
+    return None
+
+
+@rewrite("scalar equals its transpose", AsScalar)
+def scalar_transposed(node: Expr, known: Properties) -> Expr | None:
+    """y^T A^T x = x^T A y: the form with fewer transposes, then the first in the alphabet."""
+    if isinstance(node.arg, MatMul):
+        return as_scalar(matmul(*(transpose(f) for f in reversed(node.arg.args))))
+    return None
+
+
+@rewrite("sum of entries", AsScalar)
+def ones_around(node: Expr, known: Properties) -> Expr | None:
+    """1^T X 1 is the sum of the entries of X, x^T 1 that of x."""
+    if not isinstance(node.arg, MatMul):
+        return None
+    factors = list(node.arg.args)
+    if isinstance(factors[0], OneMatrix):
+        factors.pop(0)
+        if isinstance(factors[-1], OneMatrix) and len(factors) > 1:
+            factors.pop()
+    elif isinstance(factors[-1], OneMatrix):
+        factors.pop()
+    else:
+        return None
+    inside = matmul(*factors)
+    if is_scalar(inside):
+        return None
+    return entry_sum(transpose(inside) if is_column(transpose(inside)) else inside)
+
+
+@rewrite("what sums to one", EntrySum)
+def what_sums_to_one(node: Expr, known: Properties) -> Expr | None:
+    """The sum of the entries of probabilities is 1 (times the number of rows or columns)."""
+    m = node.arg
+    if is_column(m):
+        return S.One if known.sums_to_one(m, None) else None
+    if known.sums_to_one(m, 1):
+        return m.shape[0]
+    if known.sums_to_one(m, 0):
+        return m.shape[1]
+    return None
+
+
+@rewrite("sum of transposed entries", EntrySum)
+def sum_of_transposed(node: Expr, known: Properties) -> Expr | None:
+    """The entries of X^T are those of X; the sum of a sum is the sum of the sums where one of them closes."""
+    if isinstance(node.arg, Transpose):
+        return entry_sum(node.arg.arg)
+    if isinstance(node.arg, MatAdd):
+        return add(*(entry_sum(t) for t in node.arg.args))
+    return None
+
+
+@rewrite("trace of product", Trace)
+def trace_of_product(node: Expr, known: Properties) -> Expr | None:
+    """tr(A^T) = tr(A), tr(x y^T) = y^T x, and tr(A B A^-1) = tr(B)."""
+    m = node.arg
+    if isinstance(m, Transpose):
+        return trace(m.arg)
+    if not isinstance(m, MatMul):
+        return None
+    for i in range(1, len(m.args)):
+        if m.args[i].shape[0] == 1:
+            return matmul(*m.args[i:], *m.args[:i])
+    if are_inverse(m.args[-1], m.args[0], known):
+        inside = matmul(*m.args[1:-1])
+        return trace(inside) if len(m.args) > 2 else m.shape[0]
+    return None
+
+
+@rewrite("sum of entrywise product", EntrySum)
+def sum_of_entrywise_product(node: Expr, known: Properties) -> Expr | None:
+    """The entries of A * I sum to tr(A), those of A * x y^T to x^T A y, and those of A^-T * A to their size."""
+    m = node.arg
+    if not isinstance(m, HadamardProduct):
+        return None
+    for i, f in enumerate(m.args):
+        rest = hadamard(*m.args[:i], *m.args[i + 1 :])
+        if isinstance(f, Identity):
+            return trace(rest)
+        if isinstance(f, MatMul) and len(m.args) == 2:
+            for j in range(1, len(f.args)):
+                if f.args[j].shape[0] == 1:
+                    return matmul(transpose(matmul(*f.args[:j])), rest, transpose(matmul(*f.args[j:])))
+    if len(m.args) == 2 and are_inverse(transpose(m.args[0]), m.args[1], known):
+        return m.shape[0]
+    return None
+
+
+@rewrite("powers of one base", Mul)
+def powers_of_one_base(node: Expr, known: Properties) -> Expr | None:
+    """a^(p-1) a = a^p."""
+    if is_matrix(node):
+        return None
+    exponents: dict[Expr, list[Expr]] = {}
+    for f in node.args:
+        base, exponent = f.as_base_exp() if isinstance(f, Pow) else (f, S.One)
+        exponents.setdefault(base, []).append(exponent)
+    if len(exponents) == len(node.args):
+        return None
+    with distribute(False):
+        return Mul(*(Pow(base, Add(*parts)) for base, parts in exponents.items()))
+
+
+@rewrite("functions that meet", Mul, Add)
+def functions_that_meet(node: Expr, known: Properties) -> Expr | None:
+    """exp(u) / (1 + exp(u)) is a sigmoid, sinh(u) / cosh(u) a hyperbolic tangent, relu(u) 1[u > 0] = relu(u)."""
+    if is_matrix(node) or not node.has(exp, sinh, step, sigmoid, sign):
+        return None
+    hidden, back = hidden_matrices(node)
+    met = meeting(hidden)
+    return None if met == hidden else met.xreplace(back)
+
+
+def meeting(e: Expr) -> Expr:
+    """The scalar expression with functions of one argument put together where they meet."""
+    u = Wild("u")
+    with distribute(False):
+        if e.has(exp):
+            e = e.replace(exp(u) * Pow(1 + exp(u), -1), sigmoid(u))
+            e = e.replace(exp(-u) * Pow(1 + exp(-u), -1), sigmoid(-u))
+            e = e.replace(Pow(1 + exp(-u), -1), sigmoid(u))
+        if e.has(sigmoid):
+            e = e.replace(
+                lambda t: (
+                    isinstance(t, Add) and len(t.args) == 2 and t.args[0] is S.One and _is_turned(-t.args[1])
+                ),
+                lambda t: sigmoid(-(-t.args[1]).args[0]),
+            )
+        if e.has(sinh):
+            e = e.replace(sinh(u) * Pow(cosh(u), -1), tanh(u))
+        if e.has(step, sign):
+            e = e.replace(lambda t: isinstance(t, Mul), _idempotent)
+    return e
+
+
+def _is_turned(e: Expr) -> bool:
+    """sigmoid(-u)."""
+    return isinstance(e, sigmoid) and e.args[0].could_extract_minus_sign()
+
+
+def _idempotent(product: Expr) -> Expr:
+    """relu(u) 1[u > 0] = relu(u), 1[u > 0]^2 = 1[u > 0], u sign(u) = abs(u)."""
+    powers = dict(f.as_base_exp() for f in product.args)
+    for base in list(powers):
+        u = base.args[0] if base.args else None
+        if isinstance(base, step):
+            powers[base] = S.One
+            if relu(u) in powers:
+                del powers[base]
+        elif isinstance(base, sign) and powers[base] == 1 and powers.get(u, S.Zero).is_Integer:
+            if powers.get(u, S.Zero) > 0:
+                powers[u] -= 1
+                del powers[base]
+                powers[Abs(u)] = powers.get(Abs(u), S.Zero) + 1
+    return Mul(*(Pow(b, k) for b, k in powers.items()))
+
+
+@rewrite("scalar algebra", Mul, Add)
+def scalar_algebra(node: Expr, known: Properties) -> Expr | None:
+    """SymPy's cancellation and factoring, where sums stand in products or over quotients."""
+    if is_matrix(node) or not _sums_in_products(node):
+        return None
+    hidden, matrices = hidden_matrices(node)
+    hidden, functions = hidden_functions(hidden)
+    reduced = cancel(hidden)
+    forms = [reduced.factor(), reduced]
+    cost = Cost()
+    return min((signs_turned(f).xreplace(functions).xreplace(matrices) for f in forms), key=cost)
+
+
+def _sums_in_products(node: Expr) -> bool:
+    def is_quotient(e: Expr) -> bool:
+        return isinstance(e, Pow) and bool(e.args[1].could_extract_minus_sign())
+
+    if isinstance(node, Mul):
+        return any(map(is_quotient, node.args)) and any(isinstance(a, Add) for a in node.args)
+    factors = [f for t in node.args for f in Mul.make_args(t)]
+    sums = any(isinstance(f, Add) or (isinstance(f, Pow) and isinstance(f.args[0], Add)) for f in factors)
+    shared = len({f.as_base_exp()[0] for f in factors}) < len(factors)
+    return sums and (shared or any(map(is_quotient, factors)))
+
+
+def hidden_matrices(e: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """The scalar with a symbol for every part that holds matrices: SymPy's algebra must not look into them."""
+    names: dict[Expr, Expr] = {}
+
+    def hide(part: Expr) -> Expr:
+        if isinstance(part, Dummy | Symbol) or part.is_Number:
+            return part
+        if isinstance(part, Add | Mul | Pow | exp) or function_name(part) is not None:
+            with distribute(False):
+                return part.func(*(hide(a) for a in part.args))
+        if part not in names:
+            names[part] = Dummy(f"s{len(names)}", positive=part.is_positive, real=True)
+        return names[part]
+
+    return hide(e), {v: k for k, v in names.items()}
+
+
+def hidden_functions(e: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """The scalar with a symbol for every function in it, so that only its polynomials are worked on."""
+    names: dict[Expr, Expr] = {}
+
+    def hide(part: Expr) -> Expr:
+        if isinstance(part, Add | Mul | Pow) and not isinstance(part, exp):
+            with distribute(False):
+                return part.func(*(hide(a) for a in part.args))
+        if not part.args:
+            return part
+        return names.setdefault(part, Dummy(f"f{len(names)}", positive=part.is_positive, real=True))
+
+    return hide(e), {v: k for k, v in names.items()}
+
+
+def signs_turned(product: Expr) -> Expr:
+    """(a - 1) as -(1 - a) in a product: books print a (1 - a), (p - y) / (p (1 - p))."""
+    number, rest = product.as_coeff_Mul()
+    negative = bool(number.is_negative)
+    factors: list[Expr] = [abs(number)]
+    with distribute(False):
+        for f in Mul.make_args(rest):
+            base, exponent = f.as_base_exp()
+            constant = base.as_coeff_Add()[0] if isinstance(base, Add) else S.Zero
+            if constant.is_negative and exponent.is_Integer:
+                negative ^= bool(exponent.is_odd)
+                f = Pow(Add(*(-t for t in base.args)), exponent)
+            factors.append(f)
+        if not negative:
+            return Mul(*factors)
+        for i, f in enumerate(factors):  # the sign goes into a difference
+            if (
+                isinstance(f, Add)
+                and len(f.args) == 2
+                and sum(t.could_extract_minus_sign() for t in f.args) == 1
+            ):
+                if not f.as_coeff_Add()[0]:
+                    return Mul(*factors[:i], Add(*(-t for t in f.args)), *factors[i + 1 :])
+        return Mul(S.NegativeOne, *factors)

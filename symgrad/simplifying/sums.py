@@ -1,0 +1,183 @@
+"""Sums: like terms, common factors, common coefficients."""
+
+from __future__ import annotations
+
+from sympy import Expr, Integer, Mul, Pow, S, igcd
+from sympy.matrices.expressions.diagonal import DiagMatrix
+from sympy.matrices.expressions.hadamard import HadamardProduct
+from sympy.matrices.expressions.kronecker import KroneckerProduct
+from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.matmul import MatMul
+from sympy.matrices.expressions.special import OneMatrix
+from sympy.matrices.expressions.transpose import Transpose
+
+from symgrad.expr import (
+    Commutation,
+    add,
+    commutation,
+    diag,
+    eye,
+    hadamard,
+    is_column,
+    is_leaf,
+    kron,
+    matmul,
+    scale,
+    split_scale,
+    transpose,
+)
+from symgrad.simplifying.properties import Properties
+from symgrad.simplifying.table import factors_of, rewrite
+
+
+@rewrite("like terms", MatAdd)
+def like_terms(node: Expr, known: Properties) -> Expr | None:
+    """2 A + A = 3 A."""
+    collected: dict[Expr, tuple[Expr, Expr]] = {}
+    for t in node.args:
+        c, rest = split_scale(t)
+        key = _canonical_entries(rest)
+        shown, so_far = collected.get(key, (rest, S.Zero))
+        collected[key] = (shown, add(so_far, c))
+    if len(collected) == len(node.args):
+        return None
+    return add(*(scale(c, shown) for shown, c in collected.values()))
+
+
+def _canonical_entries(m: Expr) -> Expr:
+    """Entrywise factors in a fixed order, since they commute."""
+    if isinstance(m, HadamardProduct):
+        return hadamard(*sorted(m.args, key=str))
+    return m
+
+
+@rewrite("sum again", MatAdd)
+def sum_again(node: Expr, known: Properties) -> Expr | None:
+    """(x - y) + A (x - y) = (I + A)(x - y), where the first sum has lost its brackets."""
+    terms = list(node.args)
+    for t in terms:
+        c, factors = factors_of(t)
+        last = factors[-1]
+        if len(factors) == 1 or not isinstance(last, MatAdd):
+            continue
+        for d in {split_scale(u)[0] / split_scale(v)[0] for u in terms for v in last.args}:
+            parts = [scale(d, v) for v in last.args]
+            if all(p in terms for p in parts):
+                rest = [u for u in terms if u not in parts and u != t]
+                n = last.shape[0]
+                front = add(scale(d, eye(n)), matmul(c, *factors[:-1]))
+                return add(matmul(front, last), *rest)
+    return None
+
+
+@rewrite("terms with one coefficient", MatAdd)
+def terms_with_one_coefficient(node: Expr, known: Properties) -> Expr | None:
+    """A common coefficient of some terms goes in front of them: c A + B + c A^T = c (A + A^T) + B."""
+    split = [split_scale(t) for t in node.args]
+    for i, (c, _) in enumerate(split):
+        same = [j for j, (d, _) in enumerate(split) if d == c]
+        if c.is_Number or len(same) < 2 or same[0] != i or len(same) == len(split):
+            continue
+        together = scale(c, add(*(split[j][1] for j in same)))
+        return add(*node.args[:i], together, *(t for j, t in enumerate(node.args) if j > i and j not in same))
+    return None
+
+
+@rewrite("common factor", MatAdd)
+def common_factor(node: Expr, known: Properties) -> Expr | None:
+    """A B + A C = A (B + C), and a common scalar in front."""
+    split = [_opened(*factors_of(t)) for t in node.args]
+    coefficient = _common_scalar([c for c, _ in split])
+    if coefficient is not S.One:
+        rest = add(*(scale(c / coefficient, matmul(*f)) for c, f in split))
+        return scale(coefficient, rest)
+    for side in (0, -1):
+        for i, (_, f) in enumerate(split):
+            same = [j for j, (c, g) in enumerate(split) if g[side] == f[side] and (len(g) > 1 or c.is_Number)]
+            if len(same) < 2 or same[0] != i or isinstance(f[side], OneMatrix):
+                continue
+            inside = []
+            for j in same:
+                c, g = split[j]
+                rest = g[1:] if side == 0 else g[:-1]
+                size = g[side].shape[1] if side == 0 else g[side].shape[0]
+                one = S.One if size == 1 else eye(size)
+                inside.append(scale(c, matmul(*rest) if rest else one))
+            factored = (f[side], add(*inside)) if side == 0 else (add(*inside), f[side])
+            later = [t for j, t in enumerate(node.args) if j > i and j not in same]
+            return add(*node.args[:i], matmul(*factored), *later)
+    return None
+
+
+@rewrite("sum of transposes", MatAdd)
+def sum_of_transposes(node: Expr, known: Properties) -> Expr | None:
+    """(A B)^T + C^T = (A B + C)^T, where products are transposed."""
+    inside = []
+    for t in node.args:
+        c, rest = split_scale(t)
+        if not isinstance(rest, Transpose) or is_column(rest.arg):
+            return None
+        inside.append(scale(c, rest.arg))
+    if all(is_leaf(split_scale(t)[1]) for t in inside):
+        return None
+    return transpose(add(*inside))
+
+
+@rewrite("sum of diagonal matrices", MatAdd)
+def sum_of_diagonals(node: Expr, known: Properties) -> Expr | None:
+    """diag(u) + diag(v) = diag(u + v)."""
+    split = [split_scale(t) for t in node.args]
+    found = [i for i, (_, rest) in enumerate(split) if isinstance(rest, DiagMatrix)]
+    if len(found) < 2:
+        return None
+    together = diag(add(*(scale(split[i][0], split[i][1].args[0]) for i in found)))
+    return add(*node.args[: found[0]], together, *(t for i, t in enumerate(node.args) if i not in found))
+
+
+def _opened(c: Expr, factors: tuple[Expr, ...]) -> tuple[Expr, tuple[Expr, ...]]:
+    """A row (A x)^T as x^T A^T, so that its factors are seen."""
+    if len(factors) == 1 and isinstance(factors[0], Transpose) and isinstance(factors[0].arg, MatMul):
+        if is_column(factors[0].arg):
+            return c, tuple(transpose(f) for f in reversed(factors[0].arg.args))
+    return c, factors
+
+
+@rewrite("commutation factored out", MatAdd)
+def commutation_factored(node: Expr, known: Properties) -> Expr | None:
+    """(B kron A) K + A kron B = (K + I)(A kron B), with K (A kron B) = (B kron A) K."""
+    split = [factors_of(t) for t in node.args]
+    for i, (c, f) in enumerate(split):
+        if len(f) != 2 or not isinstance(f[1], Commutation) or not isinstance(f[0], KroneckerProduct):
+            continue
+        b, a = f[0].args[0], kron(*f[0].args[1:])
+        other = kron(a, b)
+        for j, (d, g) in enumerate(split):
+            if c == d and g == (other,):
+                exchange = commutation(b.shape[0], a.shape[0])
+                together = matmul(c, add(eye(exchange.shape[0]), exchange), other)
+                return add(together, *(t for k, t in enumerate(node.args) if k not in (i, j)))
+    return None
+
+
+def _common_scalar(coefficients: list[Expr]) -> Expr:
+    """The scalar that every coefficient shares, a sign where all have it."""
+    if len(coefficients) < 2:
+        return S.One
+    parts = [c.as_coeff_Mul() for c in coefficients]
+    numbers = [abs(n) for n, _ in parts]
+    shared: Expr = numbers[0] if all(n == numbers[0] for n in numbers) else _common_integer(numbers)
+    powers = [dict(f.as_base_exp() for f in Mul.make_args(rest)) for _, rest in parts]
+    for base, exponent in powers[0].items():
+        found = [p.get(base, S.Zero) for p in powers]
+        if all(k == exponent for k in found) and base != 1:
+            shared = shared * Pow(base, exponent)
+        elif all(k.is_Rational and k * exponent > 0 for k in found):
+            shared = shared * Pow(base, min(found, key=abs))
+    if all(c.could_extract_minus_sign() for c in coefficients):
+        shared = -shared
+    return shared
+
+
+def _common_integer(numbers: list[Expr]) -> Expr:
+    """The greatest common divisor of integers, 1 where one of them is none."""
+    return Integer(igcd(*numbers)) if all(n.is_Integer for n in numbers) else S.One
