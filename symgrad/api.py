@@ -380,15 +380,18 @@ def _finished(
 def _by_backprop(model: Model, target: Expr, variable: Expr) -> Derivation:
     tidy = Simplifier.for_question(model, target)
     sweep = backprop(model, target, [variable], tidy)
-    result = sweep.adjoints[variable]
+    result = tidy.textbook(sweep.adjoints[variable])
     answer = expand(result, sweep)
+    steps = needed_steps(sweep, variable)
+    if steps and steps[-1].right == sweep.adjoints[variable]:
+        steps[-1] = replace(steps[-1], equation=(*steps[-1].equation[:-1], result))
     return _finished(
         model,
         target,
         variable,
         tidy,
         method="backprop",
-        steps=needed_steps(sweep, variable),
+        steps=steps,
         result=result,
         answer=None if answer is None else tidy.textbook(answer),
     )

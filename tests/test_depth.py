@@ -150,7 +150,7 @@ CARRIED = "sum(j in t..T, prod(i in t+1..j, W.T @ diag(1 - h[i]**2)) @ V.T @ (o[
         (
             DECAY,
             "W[L]",
-            "2 * lam * W[L] + outer((a[L] - y) * (W[L] @ a[L-1] > 0), a[L-1])",
+            "outer((a[L] - y) * (W[L] @ a[L-1] > 0), a[L-1]) + 2 * lam * W[L]",
         ),
     ],
 )
@@ -185,7 +185,7 @@ def test_states_that_need_each_other_are_given_by_their_recurrences() -> None:
     assert d.answer is None
     assert to_numpy(d.result) == "sum(t in 1..T, outer(grad(loss, f[t]) * f[t] * (1 - f[t]), h[t-1]))"
     written = {to_numpy(s.left): to_numpy(s.right) for s in d.steps if not s.rule.startswith("depth.")}
-    assert written["grad(loss, c[t-1])"] == "grad(loss, c[t]) * f[t] + grad(loss, h[t-1]) * (1 - h[t-1]**2)"
+    assert written["grad(loss, c[t-1])"] == "grad(loss, h[t-1]) * (1 - h[t-1]**2) + grad(loss, c[t]) * f[t]"
     assert {s["T"] for s in d.evidence.sizes} == set(range(1, 5))
 
 

@@ -296,8 +296,8 @@ MORE = (
         "X",
         "sum(i in max(0,ceil((p-w+1)/2))..min(floor((p)/2),floor((n-w)/2)), G[i] * W[p-2*i])",
     ),
-    ("sum(i, max(0, x[i])**2)", (), "x: n", "", "x", "2 * relu(x) * (x > 0)"),
-    ("sum(i, max(j, A[i,j]))", (), "A: n m", "", "A", "1 - (max(j, A[i, j]) - A[i, j] > 0)"),
+    ("sum(i, max(0, x[i])**2)", (), "x: n", "", "x", "2 * relu(x)"),
+    ("sum(i, max(j, A[i,j]))", (), "A: n m", "", "A", "1 - (max(j, A[i, j]) > A[i, j])"),
     ("sum(K * T) + norm(K)**2", (), "K: n m l, T: n m l", "", "K", "2 * K[i, j, k] + T[i, j, k]"),
     ("sum(i, j, k, T[i,j,k] * x[i])", (), "", "", "x", "sum(j, k, T[i, j, k])"),
     (

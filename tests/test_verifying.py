@@ -329,7 +329,7 @@ def test_batch_answers_come_in_order_and_one_bad_line_stops_nothing() -> None:
             "unreadable",
             "unreadable",
         ]
-    assert answers[2]["expected"] == "(A.T + A) @ x"
+    assert answers[2]["expected"] == "(A + A.T) @ x"
     assert set(answers[0]) == set(answers[1])
 
 
