@@ -26,10 +26,17 @@ _LATER = ("html", "pdf", "ipynb")
 
 
 class _Group(click.Group):
-    """Lists the commands in the order of use."""
+    """Lists the commands in the order of use, and leaves the examples in their help on lines of their own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if (
+            cmd.help
+        ):  # click wants the control character; in the help, where backslashes stand for LaTeX, it is spelt
+            cmd.help = cmd.help.replace("\\b\n", "\b\n")
+        super().add_command(cmd, name)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

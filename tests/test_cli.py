@@ -53,6 +53,14 @@ def test_a_formula_may_begin_with_a_minus_sign(capsys: pytest.CaptureFixture[str
     assert call(capsys, "derive", "--nosuch", *asked)[0] == 2
 
 
+@pytest.mark.parametrize("command", ["derive", "verify", "analyse"])
+def test_the_help_shows_examples_as_they_are_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0
+    assert "\\b" not in out
+    assert f"\n  symgrad {command} " in out
+
+
 def test_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "net.sg"
     model.write_text("W : m n\nx : n\nz = W @ x\nloss = norm(z)**2 / 2\n")
