@@ -145,6 +145,60 @@ CONTEXTS: dict[str, Context] = {
         shapes="M: n m, R: n m, U: n k, V: m k, lam:", assume="M: binary, lam: positive", target="L",
         symbols={r"\lambda": "lam"},
     ),
+    "samples": Context(
+        definitions=("z = X @ theta", "h = sigmoid(z)", "J = -sum(y*log(h) + (1-y)*log(1-h)) / m"),
+        definitions_latex=(
+            r"h_\theta(x) = g(\theta^T x) = \frac{1}{1+e^{-\theta^T x}}",
+            r"J(\theta) = -\frac{1}{m} \sum_{i=1}^{m}"
+            r" [ y^{(i)} \log h_\theta(x^{(i)}) + (1-y^{(i)}) \log(1-h_\theta(x^{(i)})) ]",
+        ),
+        shapes="X: m n, theta: n, y: m", assume="y: binary", target="J", wrt="theta",
+    ),
+    "linear regression": Context(
+        definitions=("J = norm(X @ theta - y)**2 / (2*m)",),
+        definitions_latex=(
+            r"h_\theta(x) = \theta^T x", r"J(\theta) = \frac{1}{2m} \sum_{i=1}^{m} (h_\theta(x^{(i)}) - y^{(i)})^2",
+        ),
+        shapes="X: m n, theta: n, y: m", target="J", wrt="theta",
+    ),
+    "hinge": Context(
+        definitions=("u = 1 - y * (X @ w)", "L = sum(relu(u)) / n + lam * norm(w)**2 / 2"),
+        shapes="X: n d, w: d, y: n, lam:", assume="y: pm1, lam: positive", target="L", wrt="w",
+        symbols={r"\lambda": "lam", r"x_i": "row i of X"},
+    ),
+    "margins": Context(
+        definitions=("u = y * (X @ w)", "L = sum(log(1 + exp(-u))) / n"), shapes="X: n d, w: d, y: n",
+        assume="y: pm1", target="L", wrt="w", symbols={r"\mathbf{x}_i": "row i of X"},
+    ),
+    "divergence": Context(
+        definitions=("K = -sum(1 + logv - mu**2 - exp(logv)) / 2",), shapes="mu: d, logv: d", target="K",
+    ),
+    "lstm": Context(
+        definitions=(
+            "i = sigmoid(Wi @ x + Ui @ h0 + bi)", "f = sigmoid(Wf @ x + Uf @ h0 + bf)",
+            "o = sigmoid(Wo @ x + Uo @ h0 + bo)", "g = tanh(Wg @ x + Ug @ h0 + bg)", "c1 = f * c0 + i * g",
+            "h1 = o * tanh(c1)", "L = norm(h1 - y)**2 / 2",
+        ),
+        shapes="x: d, h0: n, c0: n, Wi: n d, Ui: n n, bi: n, Wf: n d, Uf: n n, bf: n, Wo: n d, Uo: n n, bo: n,"
+        " Wg: n d, Ug: n n, bg: n, y: n",
+        target="L",
+    ),
+    "words": Context(
+        definitions=("yhat = softmax(U.T @ vc)", "J = -sum(y * log(yhat))"), shapes="U: d V, vc: d, y: V",
+        assume="y: onehot", target="J", symbols={r"v_c": "vc", r"u_w": "column w of U"},
+    ),
+    "gaussian": Context(
+        definitions=("f = (x - mu) @ inv(S) @ (x - mu) / 2 + logdet(S) / 2",), shapes="x: n, mu: n, S: n n",
+        assume="S: positive_definite", target="f", symbols={r"\Sigma": "S"},
+    ),
+    "three steps": Context(
+        definitions=(
+            "s1 = W @ h0 + U @ x1", "h1 = tanh(s1)", "s2 = W @ h1 + U @ x2", "h2 = tanh(s2)", "s3 = W @ h2 + U @ x3",
+            "h3 = tanh(s3)", "L = norm(h3 - y)**2 / 2", "delta3 = (h3 - y) * (1 - h3**2)",
+            "delta2 = (W.T @ delta3) * (1 - h2**2)", "delta1 = (W.T @ delta2) * (1 - h1**2)",
+        ),
+        shapes="h0: n, W: n n, U: n p, x1: p, x2: p, x3: p, y: n", target="L",
+    ),
 }  # fmt: skip
 
 

@@ -231,15 +231,42 @@ def _main_statement(statements: list[Node], setting: Setting, text: str) -> tupl
             continue
         if other in equations and not _is_range(other):
             rest.append(other)
-        elif not _is_range(other):
+        elif not (_is_range(other) or _is_end_of_range(other, first, statements)):
             fail_at(ReadError, "this part of the formula is not read", text, other.at, "one claim at a time")
     return first, rest
+
+
+def _is_end_of_range(other: Node, first: Node, statements: Sequence[Node]) -> bool:
+    """The i of "for all i", the L - 1 of l = 1, .., L - 1."""
+    if other.kind == "letter" and other.text in _script_letters(first):
+        return True
+    if not any(s.kind == "dots" or (s.kind == "chain" and s.parts[-1].kind == "dots") for s in statements):
+        return False
+    return all(n.kind in ("letter", "number", "sum", "sign") for n in walk_nodes(other))
+
+
+def _script_letters(node: Node) -> set[str]:
+    """The letters in subscripts and superscripts, and the bounds of sums."""
+    return {
+        n.text
+        for s in walk_nodes(node)
+        if s.kind in ("sub", "sup")
+        for n in walk_nodes(s)
+        if n.kind == "letter"
+    }
 
 
 def _is_range(statement: Node) -> bool:
     """What says only where a formula holds: l = 1, 2 or 0 < alpha < 1."""
     if statement.kind in ("number", "dots"):
         return True
+    if statement.kind == "paren":
+        inside = (
+            statement.parts[0].parts
+            if statement.parts and statement.parts[0].kind == "list"
+            else statement.parts
+        )
+        return all(_is_range(p) or p.kind == "letter" for p in inside)
     if statement.kind != "chain":
         return False
     if statement.parts[1].text not in ("=", ":="):

@@ -168,6 +168,10 @@ def read_functions(setting: Setting, text: str, chain: Node) -> None:
                 break
         else:
             _function_by_model(setting, key, sides, text)
+            parameter = stem_of(marked(argument).base)
+            used = parameter is not None and parameter in {stem_of(n) for n in walk_nodes(sides[-1])}
+            if key not in setting.functions and side is first and used and parameter not in setting.names:
+                setting.functions[key] = Function(text, argument, sides[-1], by_value=True)
 
 
 _T = Node("letter", (), 0, 0, "t_")

@@ -498,12 +498,29 @@ class Functions(Symbols):
             return Val(formula.xreplace({t: value.expr}), value.shape, value.axes)
         return Val(lift(formula, {t: value.expr}, value.expr.shape), value.shape)
 
+    def _at_value(self, function: Function, parameter: str, value: Val, m: Marked, part: Node) -> Val:
+        """The formula of a function with a value for its variable."""
+        scope = self.scope
+        assert function.body is not None  # noqa: S101 - asked before
+        if m.primes:
+            self.fail(UnsupportedError, "the derivative of this function is not read", part)
+        if parameter in scope.given:
+            self.fail(ReadError, f"{self.shown(part)} is defined by itself", part)
+        given, source = scope.given, scope.source
+        scope.given, scope.source = {**given, parameter: value}, function.name
+        try:
+            return self.read(function.body)
+        finally:
+            scope.given, scope.source = given, source
+
     def _substituted(self, function: Function, arguments: list[Node], m: Marked, part: Node) -> Val:
         """A function that the notes define by a formula of one variable."""
         (argument,) = self._some(arguments, 1, part)
         value = self.read(argument)
         assert function.body is not None and function.parameter is not None  # noqa: S101 - asked before
         parameter = stem_of(marked(function.parameter).base) or ""
+        if function.by_value:
+            return self._at_value(function, parameter, value, m, part)
         t = sympy.Dummy("t", real=True)
         scope = self.scope
         before, scope.names = scope.names, {**scope.names, parameter: t}

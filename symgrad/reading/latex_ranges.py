@@ -68,7 +68,7 @@ class Ranges(Functions):
                 return self._written_out(kind, letters[0], int(bounds[0]), int(bounds[1]), tree, sign)
             if self._marks_a_layer(letters[0], tree):
                 return self._over_layers(kind, letters[0], bounds, tree, sign)
-        if kind == "sum" and lower is None and upper is None and len(letters) == 1:
+        if kind == "sum" and len(letters) == 1 and self._open_range(lower, upper):
             layers = self._layers_of(letters[0], tree)
             if layers is not None:
                 self.scope.note(f"{letters[0]} goes from {layers[0]} to {layers[-1]}")
@@ -76,6 +76,14 @@ class Ranges(Functions):
         if kind not in ("sum",):
             return self._product_over(kind, letters, lower, upper, tree, sign)
         return self._sum_over(letters, lower, upper, tree, sign)
+
+    def _open_range(self, lower: Node | None, upper: Node | None) -> bool:
+        """Whether a sum has no bounds, or goes from 1 to a letter that stands for nothing else."""
+        if lower is None and upper is None:
+            return True
+        if lower is None or upper is None or lower.kind != "number" or upper.kind != "letter":
+            return False
+        return self._bound(upper) is None
 
     def _layers_of(self, letter: str, tree: Node) -> list[int] | None:
         """The layers at which every name of a body is known, where its index marks the layer; else None."""

@@ -13,7 +13,7 @@ from typing import NoReturn
 from sympy import Dummy, Expr, Integer, KroneckerDelta, Mul, S, Sum, Symbol
 
 from symgrad.errors import NameUnknownError, ShapeError
-from symgrad.expr import Family, is_matrix, is_scalar
+from symgrad.expr import Family, is_leaf, is_matrix, is_scalar, leaf_name
 from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, same_writing, walk_nodes
 from symgrad.reading.latex_values import Fresh, Val, entry_of, index_symbol, row_or_column, val
@@ -71,6 +71,7 @@ class Function:
     name: str
     parameter: Node | None = None
     body: Node | None = None
+    by_value: bool = False  # the variable may be a vector: h(x) = s(w^T x)
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,7 @@ class Scope:
     layers: dict[str, int] = field(default_factory=dict)
     indices: dict[str, Index] = field(default_factory=dict)
     samples: int | None = None
+    given: dict[str, Val] = field(default_factory=dict)
     increments_of: Expr | None = None
     differential: bool = False
     rows: bool = False
@@ -524,6 +526,8 @@ class Scope:
             return True
         if item.mark == "top" or item.kind in ("top", "prime", "sign", "entrywise", "lone"):
             return False
+        if item.kind == "sum" and item.parts[0].kind == "letter":
+            return all(p.kind in ("letter", "number", "sign") for p in item.parts)
         return self.mark_text(item) is not None
 
     def _is_sample(self, item: Node) -> bool:
@@ -770,11 +774,19 @@ class Scope:
         places = [renamed[p] for p in alias.places if p in renamed]
         if is_matrix(value) and alias.places and all(self._indexes(p) for p in places):
             rank = 1 if value.shape[1] == 1 else 2
-            if len(places) == rank:
+            if len(places) == rank and not self._is_part_of_name(alias, places):
                 return self._entries(value, places, m)
         if rest:
             return self._entries(value, rest, m) if is_matrix(value) else None
         return self.oriented(value)
+
+    def _is_part_of_name(self, alias: Alias, places: Sequence[Node]) -> bool:
+        """Whether the letters of v_c, which is vc, are a part of the name on this left side, and no index."""
+        if any(p.text in self.indices for p in places) or not is_leaf(alias.value):
+            return False
+        if not leaf_name(alias.value).endswith("".join(alias.places)):
+            return False
+        return self.choose(("name", leaf_name(alias.value)), 2) == 1
 
     def _indexes(self, item: Node) -> bool:
         """Whether a subscript is an index here, and not a part of the name."""

@@ -195,6 +195,9 @@ class Symbols:
     def _resolved(self, m: Marked) -> tuple[Val, tuple[Node, ...]]:
         scope = self.scope
         stem = stem_of(m.base)
+        if stem in scope.given:
+            given = scope.given[stem]
+            return (self._entry_of_value(given, m) if m.subs else given), m.sups
         if (
             stem == "pi"
             and not m.subs

@@ -314,6 +314,8 @@ class _Scanner:
             self.emit("WORD", "log" if name == "ln" else name, at)
         elif name in ("sum", "prod"):
             self.emit("BIG", name, at)
+        elif name in ("forall", "therefore", "because", "qedhere", "square"):
+            self.emit("TEXT", name, at)
         elif name == "nabla":
             self.emit("NABLA", name, at)
         elif name == "partial":
@@ -444,6 +446,8 @@ class _Scanner:
                 self.emit("LETTER", bare, at, name)
         elif re.fullmatch(r"[A-Za-z]+(180)?", bare) and (name not in TEXTS or bare not in CONJUNCTIONS):
             self.emit("WORD", bare, at, name)
+        elif name in TEXTS and bare in CONJUNCTIONS:
+            self.emit("TEXT", bare, at, name)
         elif name in TEXTS or re.search(r"[^\x00-\x7f]", bare):
             if re.fullmatch(r"[A-Za-z][A-Za-z0-9_\-]*", bare):
                 self.emit("WORD", bare.replace("-", ""), at, name)
