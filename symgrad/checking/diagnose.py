@@ -26,6 +26,7 @@ from symgrad.checking.edits import (
     fits,
     order_and_transposes,
     terms_of,
+    turned,
     whole_shape,
 )
 from symgrad.checking.truth import Sample, Truth
@@ -33,6 +34,7 @@ from symgrad.checking.verdict import Judgement
 from symgrad.errors import SymgradError
 from symgrad.expr import (
     add,
+    any_shapes,
     is_leaf,
     is_matrix,
     is_scalar,
@@ -159,7 +161,7 @@ def _named(judgement: Judgement, truth: Truth, link: Expr, slip: Slip | None, sh
     if (matrices_only or slip.repaired is None) and holds_for_scalars(truth, link):
         meant = slip.terms.get("after", slip.repaired)
         if meant is None:
-            return replace(slip, kind="right only for scalars")
+            return replace(slip, kind="right only for scalars", key="only_scalars")
         return replace(
             slip, kind="right only for scalars", key="right_only_for_scalars", terms={"after": meant}
         )
@@ -200,6 +202,7 @@ def holds_for_scalars(truth: Truth, link: Expr) -> bool:
     sizes = dict.fromkeys(truth.points.symbols, 1)
     if not sizes:
         return False
+    seen = False  # that both sides are zero says nothing
     for point in islice(points_at(truth, sizes, 0), 3):
         try:
             sample = truth.sample(0, point)
@@ -208,9 +211,11 @@ def holds_for_scalars(truth: Truth, link: Expr) -> bool:
             return False
         if sample is None or value is None or value.size != 1 or sample.value.size != 1:
             return False
-        if abs(float(value.reshape(())) - float(sample.value.reshape(()))) > 1e-6:
+        claimed, right = float(value.reshape(())), float(sample.value.reshape(()))
+        if abs(claimed - right) > 1e-6:
             return False
-    return True
+        seen = seen or abs(right) > 1e-6
+    return seen
 
 
 class _Search:
@@ -224,7 +229,8 @@ class _Search:
             truth.model, () if self.claim.misfit else self.claim.links, self.claim.indices
         )
         self.found: list[tuple[int, Slip]] = []
-        self.tried: set[Expr] = {link, transpose(link)}
+        with any_shapes():
+            self.tried: set[Expr] = {link, turned(link), transpose(link)}
 
     def run(self) -> Slip | None:
         """The best slip that is found."""
@@ -296,9 +302,8 @@ class _Search:
         if is_matrix(e) and shape is not None:
             kind = "wrong layout" if self.claim.kind == "jacobian" else "swapped order"
             if self.claim.misfit is None:
-                turned = Simplifier(self.claim.model.assumptions)(transpose(e))
-                self.tried.discard(turned)
-                yield Edit(kind, turned, e, turned)
+                self.tried.discard(turned(e))
+                yield Edit(kind, turned(e), e, turned(e))
             yield from whole_shape(e, shape)
             yield from order_and_transposes(e, shape)
         elif shape:
@@ -464,6 +469,7 @@ class _Search:
             )
         if missing and len(missing) < len(terms):
             lost = add(*missing)
+            lost = Simplifier(self.claim.model.assumptions).shortest(lost)
             if self.is_true(add(self.link, lost)):
                 self._note("missing term", add(self.link, lost), 1, after=lost)
 

@@ -58,7 +58,16 @@ from symgrad.expr import (
 )
 from symgrad.rules.elementwise import derivative
 
-__all__ = ["Edit", "Vocabulary", "alike", "edited", "order_and_transposes", "terms_of", "whole_shape"]
+__all__ = [
+    "Edit",
+    "Vocabulary",
+    "alike",
+    "edited",
+    "order_and_transposes",
+    "terms_of",
+    "turned",
+    "whole_shape",
+]
 
 _MOST_TERMS = 24
 _STEM = re.compile(r"(.*?)(\d+)$")
@@ -223,11 +232,31 @@ def _here(e: Expr, words: Vocabulary) -> Iterator[Local]:
         yield "wrong exponent", power(e, 2)
 
 
+def turned(e: Expr) -> Expr:
+    """The transpose with the transposes at the factors, as one writes it.
+
+    >>> from symgrad.expr import matrix
+    >>> A, B = matrix("A", "m", "n"), matrix("B", "n", "k")
+    >>> turned(matmul(A, transpose(transpose(B))))
+    B.T*A.T
+    """
+    if isinstance(e, MatAdd):
+        return add(*map(turned, e.args))
+    if isinstance(e, HadamardProduct):
+        return hadamard(*map(turned, e.args))
+    if isinstance(e, MatMul):
+        factor, rest = split_scale(e)
+        parts = rest.args if isinstance(rest, MatMul) else (rest,)
+        if len(parts) > 1 or isinstance(parts[0], MatAdd | HadamardProduct):
+            return matmul(factor, *map(turned, reversed(parts)))
+    return transpose(e)
+
+
 def _transposed(e: Expr) -> Iterator[Local]:
     if isinstance(e, Transpose):
         yield "extra transpose", e.arg
     elif not (isinstance(e, MatMul) and is_scalar(e.args[0])):
-        yield "missing transpose", transpose(e)
+        yield "missing transpose", turned(e)
 
 
 def _other_names(e: Expr, words: Vocabulary) -> Iterator[Local]:
@@ -296,8 +325,8 @@ def _products(e: Expr) -> Iterator[Local]:
                 if outside is not None:
                     yield "elementwise vs matrix product", outside
     if len(factors) > 2:
-        if (turned := _tried(lambda: matmul(factor, *reversed(factors)))) is not None:
-            yield "swapped order", turned
+        if (reverse := _tried(lambda: matmul(factor, *reversed(factors)))) is not None:
+            yield "swapped order", reverse
     if len(factors) > 1:
         for n in range(len(factors)):
             kept = [f for m, f in enumerate(factors) if m != n]
@@ -449,7 +478,7 @@ def order_and_transposes(e: Expr, shape: tuple[Expr, ...], most: int = 4) -> Ite
             changed = sum(turns) + (moved + 1) // 2
             if changed == 0 or changed > 3:
                 continue
-            parts = [transpose(factors[k]) if t else factors[k] for k, t in zip(order, turns, strict=True)]
+            parts = [turned(factors[k]) if t else factors[k] for k, t in zip(order, turns, strict=True)]
             value = _tried(lambda p=parts: matmul(factor, *p))  # type: ignore[misc]
             if value is None or len(shape_of(value)) != len(shape):
                 continue
@@ -460,10 +489,10 @@ def order_and_transposes(e: Expr, shape: tuple[Expr, ...], most: int = 4) -> Ite
             else:
                 lost = any(t and isinstance(factors[k], Transpose) for k, t in zip(order, turns, strict=True))
                 kind = "extra transpose" if lost else "missing transpose"
-            turned = [n for n, t in enumerate(turns) if t]
+            changes = [n for n, t in enumerate(turns) if t]
             shown = (e, value)
-            if not moved and len(turned) == 1:  # the factor says more than the whole product
-                shown = (factors[turned[0]], parts[turned[0]])
+            if not moved and len(changes) == 1:  # the factor says more than the whole product
+                shown = (factors[changes[0]], parts[changes[0]])
             ways.append((changed + (1 if moved and any(turns) else 0), kind, value, shown))
     for _, kind, value, shown in sorted(ways, key=lambda w: w[0]):
         yield Edit(kind, value, *shown)

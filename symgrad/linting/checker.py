@@ -181,7 +181,7 @@ class _Walk:
         self.notes.hear(said_by_sentence(sentence, places))
 
     def _in_layout(self, verdict: Verdict, text: str, context: Context, notes: Notes) -> Verdict:
-        """The verdict in the layout of the document, which its first gradient by a matrix decides."""
+        """The verdict in the layout of the document, which its first gradient by a vector or a matrix decides."""
         if not _layout_shows(verdict):
             return verdict
         if notes.layout is None:
@@ -330,14 +330,13 @@ class _Walk:
 
 
 def _layout_shows(verdict: Verdict) -> bool:
-    """Whether a right claim shows the layout: the gradient by a matrix that is not a column."""
+    """Whether a right claim shows the layout: the gradient by a vector or a matrix."""
     claim = verdict.claim
     return (
         verdict.is_right
         and claim.kind == "gradient"
         and claim.wrt is not None
         and is_matrix(claim.wrt)
-        and claim.wrt.shape[1] != 1
         and verdict.layout is not None
     )
 
@@ -409,6 +408,8 @@ def _rows(body: str) -> Iterator[tuple[int, str]]:
         else:
             rows.append([a, b])
     for a, b in rows:
+        if label := re.match(r"\s*\\label\s*\{[^{}]*\}", body[a:b]):
+            a += label.end()
         yield a, body[a:b]
 
 
