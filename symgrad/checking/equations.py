@@ -6,18 +6,19 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from sympy import Expr, Integer, Symbol
-from sympy.matrices.expressions.matmul import MatMul
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.finite_field import FieldTest
-from symgrad.checking.layers import a_middle_layer, apart
+from symgrad.checking.layers import a_middle_layer, apart, at_a_general_layer, layer_of
 from symgrad.checking.normal_form import PROOF, Prover
 from symgrad.checking.numeric import Points, check_equation
+from symgrad.checking.parts import with_parts
 from symgrad.deriving.by_entries import is_by_entries
 from symgrad.deriving.steps import Evidence
 from symgrad.expr import (
-    Definition,
     Differential,
     Gradient,
+    Jacobian,
     Loop,
     Model,
     PartialDerivative,
@@ -25,10 +26,6 @@ from symgrad.expr import (
     ScalarGradient,
     differential,
     is_leaf,
-    is_matrix,
-    matmul,
-    matrix,
-    scalar,
     substitute,
     walk,
     written_out,
@@ -88,75 +85,104 @@ class Equations:
     def _proved(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
         if a == b:
             return True
-        if isinstance(a, PartialDerivative) and a.fixed:
-            return False
+        if isinstance(a, PartialDerivative):
+            return self.prover.entry_equals(a, b) is True
         if isinstance(a, Differential | ScalarDifferential) and self.wrt is not None:
             increment = differential(self.wrt)
             return self.prover.differential_equals(a.args[0], self.wrt, increment, b) is True
-        # What the premises say of parts that have no name is put in; the gradient by a name stands for itself.
-        parts = {
-            k: w
-            for k, w in given.items()
-            if isinstance(k, Gradient | ScalarGradient) and not is_leaf(k.args[1])
-        }
-        if parts:
-            b = substitute(b, parts)
+        if isinstance(a, Jacobian):
+            return self._jacobian(a, b)
         if isinstance(a, Gradient | ScalarGradient) and a not in given:
-            f, v = a.args
-            if not is_leaf(v):
-                users = self._users_of_part(v)
-                f, part, b = _named(f, v, b)
-                if users and self.prover.local_gradient_equals(f, part, b, users) is True:
-                    return True
-                v = part
-                if any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
-                    return False
-                return self.prover.gradient_equals(f, v, b) is True
-            if self.prover.local_gradient_equals(f, v, b) is True:
-                return True
-            if not any(isinstance(n, Gradient | ScalarGradient) for n in walk(b)):
-                return self.prover.gradient_equals(f, v, b) is True
-            return False
-        if parts:
-            a = substitute(a, parts)
+            return self._gradient(a, b, given)
         return self.prover.equal(a, b) is True or self.prover.equal(a, b, given=dict(given)) is True
 
-    def _users_of_part(self, part: Expr) -> list[Definition]:
-        """The definitions that hold a part, with the symbol for it in its place."""
-        if self._indices:
-            return []
-        found = []
-        for d in self.model.definitions():
-            if part in walk(d.value) or (isinstance(part, MatMul) and d.value.has(*part.args[:1])):
-                value = _named(d.value, part, d.value)[0]
-                if value != d.value:
-                    found.append(Definition(d.symbol, value, d.line))
-        return found
+    def _jacobian(self, a: Expr, b: Expr) -> bool:
+        f, x = a.args
+        if isinstance(f, Gradient | ScalarGradient) and f.args[1] == x:
+            return self.prover.hessian_equals(f.args[0], x, b) is True
+        if any(isinstance(n, Jacobian | Gradient | ScalarGradient) for n in walk(b)):
+            return False
+        return self.prover.jacobian_equals(f, x, b) is True
+
+    def _gradient(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
+        """A link that starts from a gradient: by the chain rule, in full, by induction, or at a layer."""
+        f, v = a.args
+        # What the premises say of parts that have no name is put in; the gradient by a name stands for itself.
+        put = {
+            k: w
+            for k, w in given.items()
+            if isinstance(k, Gradient | ScalarGradient) and not _is_name(k.args[1])
+        }
+        if put and self._through_parts(f, v, b) is True:
+            return True
+        return self._through_parts(f, v, substitute(b, put) if put else b) or self._in_loops(f, v, b, given)
+
+    def _through_parts(self, f: Expr, v: Expr, b: Expr) -> bool:
+        """By the chain rule, parts without a name having one."""
+        parts = [n.args[1] for n in walk(b) if isinstance(n, Gradient | ScalarGradient) and n.args[0] == f]
+        split = with_parts(self.model, f, [p for p in (v, *parts) if not _is_name(p)])
+        if split is not None:
+            prover = Prover(split.model)
+            name = v if _is_name(v) else split.names[v]
+            return prover.local_gradient_equals(split.function, name, split.renamed(b)) is True
+        if not _is_name(v) or any(not _is_name(p) for p in parts):
+            return False
+        if self.prover.local_gradient_equals(f, v, b) is True:
+            return True
+        return not parts and self.prover.gradient_equals(f, v, b) is True
+
+    def _in_loops(self, f: Expr, v: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
+        """At a layer of a given equation, or by induction."""
+        if not self._indices or not _is_name(v):
+            return False
+        return self._at_a_layer(f, v, b, given) or self._by_induction(f, v, b)
+
+    def _at_a_layer(self, f: Expr, v: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
+        """Whether the link is a given equation at one of its layers."""
+        for loop in (item for item in self.model.items if isinstance(item, Loop)):
+            layer = layer_of(v)
+            for left, right in given.items():
+                if layer is None or not isinstance(left, Gradient | ScalarGradient) or left.args[0] != f:
+                    continue
+                inside = (layer - loop.lower + 1).is_nonnegative and (loop.upper - layer).is_nonnegative
+                at = {loop.index: layer}
+                if inside and layer_of(left.args[1]) == loop.index and left.args[1].xreplace(at) == v:
+                    if self.prover.equal(apart(right, loop.index).xreplace(at), b) is True:
+                        return True
+        return False
+
+    def _by_induction(self, f: Expr, v: Expr, b: Expr) -> bool:
+        """The closed form at a general layer, or what it is at the layer of v."""
+        for loop in (item for item in self.model.items if isinstance(item, Loop)):
+            layer = layer_of(v)
+            if layer is None:
+                continue
+            if layer == loop.index:
+                return self.prover.closed_form_equals(f, v, apart(b, loop.index)) is True
+            inside = (layer - loop.lower + 1).is_nonnegative and (loop.upper - layer).is_nonnegative
+            if not inside or v.has(loop.index) or b.has(loop.index):
+                continue
+            general = at_a_general_layer(b, layer, loop)
+            name = v.func(*(loop.index if a == layer else a for a in v.args))
+            name = next(
+                (
+                    d.symbol
+                    for d in loop.body
+                    if layer_of(d.symbol) == loop.index and d.symbol.xreplace({loop.index: layer}) == v
+                ),
+                name,
+            )
+            if self.prover.equal(general.xreplace({loop.index: layer}), b) is not True:
+                continue
+            if self.prover.closed_form_equals(f, name, general) is True:
+                return True
+        return False
 
 
 def _is_differential(e: Expr) -> bool:
     return any(isinstance(n, Differential | ScalarDifferential) for n in walk(e))
 
 
-def _named(f: Expr, part: Expr, value: Expr) -> tuple[Expr, Expr, Expr]:
-    """The function, the part and the value with a fresh symbol for the part, also where it is part of a product."""
-    name = "part_"
-    symbol = matrix(name, *part.shape) if is_matrix(part) else scalar(name)
-    value = substitute(value, {part: symbol})
-    if isinstance(part, MatMul):
-        value = substitute(value, _with_part(value, part, symbol))
-        f = substitute(f, _with_part(f, part, symbol))
-    return substitute(f, {part: symbol}), symbol, value
-
-
-def _with_part(e: Expr, part: Expr, symbol: Expr) -> dict[Expr, Expr]:
-    """Products that hold the factors of another product in a row, with a symbol for those."""
-    found: dict[Expr, Expr] = {}
-    width = len(part.args)
-    for node in walk(e):
-        if isinstance(node, MatMul):
-            for at in range(len(node.args) - width + 1):
-                if node.args[at : at + width] == part.args:
-                    found[node] = matmul(*node.args[:at], symbol, *node.args[at + width :])
-                    break
-    return found
+def _is_name(v: Expr) -> bool:
+    """A name, or an entry of one."""
+    return is_leaf(v) or (isinstance(v, MatrixElement) and is_leaf(v.args[0]))

@@ -15,12 +15,13 @@ from fractions import Fraction
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Indexed, Mul, Pow, Product, S, Sum, Symbol
+from sympy import Add, Expr, Indexed, KroneckerDelta, Mul, Pow, Product, S, Sum, Symbol
 from sympy.matrices.expressions.determinant import Determinant
 from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.inverse import Inverse
 from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.matpow import MatPow
 from sympy.matrices.expressions.special import Identity, OneMatrix, ZeroMatrix
@@ -51,12 +52,14 @@ from symgrad.expr import (
     Member,
     Norm,
     OrderedProduct,
+    PartialDerivative,
     ScalarGradient,
     Softmax,
     is_leaf,
     is_matrix,
     leaf_name,
     matmul,
+    same_size,
     transpose,
 )
 from symgrad.expr.entrywise import function_name
@@ -97,7 +100,10 @@ class _Head:
 
 
 class IndexForms:
-    """Converts expressions over one set of names; `unfold` gives the definition of a name, or None."""
+    """Converts expressions over one set of names; `unfold` gives the definition of a name, or None.
+
+    `places` are the indices that index symbols stand for, as i in Z[i, k]; `partial` works out a partial derivative.
+    """
 
     def __init__(self, assumptions: Assumptions, unfold: Callable[[Expr], Expr | None]) -> None:
         self.assumptions = assumptions
@@ -109,6 +115,9 @@ class IndexForms:
         self._dependent: dict[tuple[int, Expr], bool] = {}
         self._work = 0
         self._ranges = 0
+        self.places: dict[Expr, int] = {}
+        self.partial: Callable[[Expr], Terms] | None = None
+        self._free_size: dict[int, Expr] = {}
 
     # --- heads and indices --------------------------------------------------------------------------
 
@@ -205,11 +214,17 @@ class IndexForms:
             return self.number(Fraction(int(e.p), int(e.q)))
         if e.is_Float:
             return self.number(Fraction(float(e)).limit_denominator(10**12))
+        if e in self.places:
+            raise NotDecided(f"the index {e} as a number")
         if isinstance(e, Symbol | Indexed):
             value = self.unfold(e)
             return self.factor(self.head("symbol", e, 0), ()) if value is None else self.scalar(value)
         if isinstance(e, ScalarGradient):
-            return self.factor(self.head("symbol", e, 0), ())
+            return self._scalar_gradient(e)
+        if isinstance(e, MatrixElement):
+            return self.matrix(e.args[0], *self.entry(e))
+        if isinstance(e, KroneckerDelta):
+            return self._kronecker_delta(*e.args)
         if e is S.Pi:
             return self.factor(self.head("symbol", e, 0), ())
         if isinstance(e, Add):
@@ -217,7 +232,8 @@ class IndexForms:
         if isinstance(e, Mul):
             return self.times(*(self.scalar(a) for a in e.args))
         if isinstance(e, sympy.exp):
-            return self.exponential(self.scalar(e.args[0]), ())
+            inside = self.scalar(e.args[0])
+            return self.exponential(inside, self._open(inside))
         if isinstance(e, Pow):
             return self._scalar_power(e)
         if isinstance(e, AsScalar):
@@ -241,8 +257,66 @@ class IndexForms:
             return self._range(e)
         name = function_name(e)
         if name is not None:
-            return self.function(name, self.scalar(e.args[0]), (), e.args[1:])
+            inside = self.scalar(e.args[0])
+            return self.function(name, inside, self._open(inside), e.args[1:])
         raise NotDecided(f"{type(e).__name__} has no index form")
+
+    def _scalar_gradient(self, e: Expr) -> Terms:
+        f, x = e.args[:2]
+        if isinstance(e, PartialDerivative) and self.partial is not None:
+            return self.partial(e)
+        if isinstance(x, MatrixElement) and is_leaf(x.args[0]) and len(e.args) == 2:
+            return self.matrix(Gradient(f, x.args[0]), *self.entry(x))
+        if any(s in self.places for s in e.free_symbols):
+            raise NotDecided("a derivative by an entry")
+        return self.factor(self.head("symbol", e, 0), ())
+
+    def entry(self, e: Expr) -> tuple[Index, Index]:
+        """The indices of an entry m[i, j]."""
+        m, i, j = e.args
+        return self._place(i, m.shape[0]), self._place(j, m.shape[1])
+
+    def _place(self, i: Expr, size: Expr) -> Index:
+        if size == 1:
+            if i != 0:
+                raise NotDecided(f"the entry {i} of one")
+            return None
+        place = self.places.get(i)
+        if place is None:
+            raise NotDecided(f"{i} is no index")
+        known = self._size.get(place) if place < 0 else self._free_size.setdefault(place, size)
+        if known is None or not same_size(known, size):
+            raise NotDecided(f"{i} runs over two sizes")
+        return place
+
+    def _kronecker_delta(self, a: Expr, b: Expr) -> Terms:
+        """The delta of two index symbols that run over the same size."""
+        if a not in self.places or b not in self.places:
+            raise NotDecided("a delta of numbers")
+        places = self.places[a], self.places[b]
+        sizes = [self._size.get(i) if i < 0 else self._free_size.get(i) for i in places]
+        known = [s for s in sizes if s is not None]
+        for i in places:
+            if known and i >= 0:
+                self._free_size.setdefault(i, known[0])
+        if len(known) == 2 and not same_size(*known):
+            raise NotDecided("a delta of indices that run over two sizes")
+        return self.delta(*places)
+
+    def _contracted(self, e: Expr) -> Terms | None:
+        """The sum over all values of an index symbol; None for another kind of range."""
+        k, lower, upper = e.limits[0]
+        used = any(k in n.args[-2:] for n in e.function.atoms(MatrixElement, KroneckerDelta))
+        if not isinstance(e, Sum) or lower != 0 or not used:
+            return None
+        index = self.fresh(sympy.expand(upper + 1))
+        if index is None or k in self.places:
+            raise NotDecided("a range of one")
+        self.places[k] = index
+        try:
+            return self.over(self.scalar(e.function), index)
+        finally:
+            del self.places[k]
 
     def _squares(self, m: Expr) -> Terms:
         i, j = (self.fresh(s) for s in m.shape)
@@ -254,7 +328,14 @@ class IndexForms:
             return self._root(int(base), exponent(k))
         if isinstance(base, Norm) and k.is_Integer and int(k) % 2 == 0:
             return self.power(self._squares(base.arg), exponent(k / 2), ())
-        return self.power(self.scalar(base), exponent(k), ())
+        inside = self.scalar(base)
+        return self.power(inside, exponent(k), self._open(inside))
+
+    def _open(self, terms: Terms) -> list[int]:
+        """The indices of entries in a scalar that are not summed in it."""
+        if not self.places:
+            return []
+        return sorted({i for t in terms for _, idx, _ in t.factors for i in idx if i not in t.bound})
 
     def _root(self, n: int, power: Exponent) -> Terms:
         """A root of a number, by its prime factors."""
@@ -460,13 +541,26 @@ class IndexForms:
         if m.direction == -1:
             turned = OrderedProduct(transpose(m.body), m.index, *m.bounds, 1)
             return self._ordered(turned, j, i)
+        first, lower = _peeled_below(*m.bounds)
+        parts: list[Terms] = []
+        inner: list[Index] = []
+        left = i
+        for value in first:  # the first factors apart, so that the product begins at l + 1
+            factor = m.at(value)
+            right = self.fresh(factor.shape[1])
+            parts.append(self.matrix(factor, left, right))
+            inner.append(right)
+            left = right
         with self._inside() as k:
             body = self._key(m.body.xreplace({m.index: k}))
-        key = (body, tuple(sympy.expand(b) for b in m.bounds))
-        return self.factor(self.head("ordered", key, 2), (i, j))
+        key = (body, (sympy.expand(lower), sympy.expand(m.bounds[1])))
+        parts.append(self.factor(self.head("ordered", key, 2), (left, j)))
+        return self.over(self.times(*parts), *inner)
 
     def _matrix_sum(self, m: Expr, i: Index, j: Index) -> Terms:
         lower, upper = m.bounds
+        if sympy.expand(upper - lower + 1).is_zero:
+            return []
         extra, upper = _peeled(lower, upper)
         terms = [t for v in extra for t in self.matrix(m.at(v), i, j)]
         if sympy.expand(upper - lower + 1).is_zero:
@@ -483,7 +577,12 @@ class IndexForms:
     def _range(self, e: Expr) -> Terms:
         if len(e.limits) != 1:
             raise NotDecided("a sum over several ranges")
+        contracted = self._contracted(e)
+        if contracted is not None:
+            return contracted
         k, lower, upper = e.limits[0]
+        if sympy.expand(upper - lower + 1).is_zero:
+            return ONE if isinstance(e, Product) else []
         extra, upper = _peeled(lower, upper)
         parts = [self.scalar(e.function.xreplace({k: v})) for v in extra]
         rest: Terms
@@ -532,11 +631,13 @@ class IndexForms:
             used = _used(indices)
             local = self._local(base, used)
             return self.times(*(self.placed(local, used) for _ in range(e)))
-        if len(base) == 1 and not base[0].bound and is_integer(e) and isinstance(e, int):
+        if len(base) == 1 and not base[0].bound and is_integer(e):
             t = base[0]
-            return [
-                Term(t.coefficient**e, tuple((h, idx, multiply_exponents(x, e)) for h, idx, x in t.factors))
-            ]
+            factors = tuple((h, idx, multiply_exponents(x, e)) for h, idx, x in t.factors)
+            if isinstance(e, int):
+                return [Term(t.coefficient**e, factors)]
+            if t.coefficient == 1:  # (x y)^k = x^k y^k for an integer k
+                return [Term(t.coefficient, factors)]
         return self._sum_power(base, e, indices)
 
     def _local(self, terms: Terms, used: Sequence[int]) -> Terms:

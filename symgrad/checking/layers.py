@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from sympy import Expr, Indexed, Integer, Product, Sum, Symbol
+from sympy import Expr, Indexed, Integer, Pow, Product, Sum, Symbol, expand
+from sympy.matrices.expressions.matpow import MatPow
 
 from symgrad.deriving.depth import INSTANCES
-from symgrad.expr import Loop, MatrixSum, Member, Model, OrderedProduct, walk
+from symgrad.expr import Loop, MatrixSum, Member, Model, OrderedProduct, substitute, walk
 
-__all__ = ["a_middle_layer", "apart", "instances"]
+__all__ = ["a_middle_layer", "apart", "at_a_general_layer", "instances", "layer_of"]
 
 _EVERY_LAYER = 4
 
@@ -80,3 +81,24 @@ def _is_beyond(wrt: Expr, last: Expr) -> bool:
     """Whether a member such as a[4] is not there yet when the loop ends at layer 3."""
     index = wrt.index if isinstance(wrt, Member) else wrt.indices[0] if isinstance(wrt, Indexed) else None
     return index is not None and bool((index - last).is_positive)
+
+
+def layer_of(v: Expr) -> Expr | None:
+    """The index of a member of a family."""
+    if isinstance(v, Member):
+        return v.index
+    return v.indices[0] if isinstance(v, Indexed) else None
+
+
+def at_a_general_layer(e: Expr, layer: Expr, loop: Loop) -> Expr:
+    """A closed form for one layer, with the loop's index for it: products from there on, powers of their length."""
+    shift = loop.index - layer
+    replace: dict[Expr, Expr] = {}
+    for n in walk(e):
+        if isinstance(n, OrderedProduct) and n.bounds == (layer + 1, loop.upper):
+            replace[n] = OrderedProduct(n.body, n.index, loop.index + 1, loop.upper, n.direction)
+        elif isinstance(n, Product) and n.limits[0][1:] == (layer + 1, loop.upper):
+            replace[n] = Product(n.function, (n.limits[0][0], loop.index + 1, loop.upper))
+        elif isinstance(n, MatPow | Pow) and expand(n.args[1] - loop.upper + layer).is_number:
+            replace[n] = n.func(n.args[0], expand(n.args[1] - shift))
+    return substitute(e, replace) if replace else e

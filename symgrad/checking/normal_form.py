@@ -7,10 +7,11 @@ says that this method does not decide. It never says that something is false.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy
-from sympy import Expr, Indexed
+from sympy import Expr, Indexed, KroneckerDelta, Symbol
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.budget import OutOfTime
 from symgrad.checking.canonical import NotDecided
@@ -21,8 +22,10 @@ from symgrad.expr import (
     Loop,
     Member,
     Model,
+    PartialDerivative,
     ScalarGradient,
     gradient,
+    is_leaf,
     is_matrix,
     leaf_name,
     leaves,
@@ -39,6 +42,8 @@ PROOF = "equal normal forms"
 _Both = Callable[[IndexForms], tuple[Terms, Terms]]
 
 _ROUNDS = 5
+_DEEPEST = 10
+_LONGEST = 2000
 
 
 class Prover:
@@ -57,9 +62,16 @@ class Prover:
             self._values = {d.symbol: d.value for d in model.definitions()}
 
     def equal(self, a: Expr, b: Expr, given: Mapping[Expr, Expr] | None = None) -> bool | None:
-        """Whether two expressions are equal; `given` equations are put in, left side by right side."""
-        if given:
+        """Whether two expressions are equal; `given` equations are put in, left side by right side.
+
+        Index symbols, as in Z[i, k], stand for any value of theirs.
+        """
+        given = given or {}
+        for _ in range(_ROUNDS if given else 0):
+            before = a, b
             a, b = substitute(a, given), substitute(b, given)
+            if (a, b) == before or _length(a) + _length(b) > _LONGEST:
+                break
         if not fits(a, shape_of(b)):
             return None
 
@@ -67,7 +79,18 @@ class Prover:
             return self._terms(forms, a), self._terms(forms, b)
 
         # Names as they stand first: what is equal for all their values is equal for theirs, however deep the model.
-        return self._decided(both, folded=True) or self._decided(both)
+        indices = _indices(a, b)
+        return self._decided(both, folded=True, indices=indices) or self._decided(both, indices=indices)
+
+    def entry_equals(self, a: Expr, b: Expr) -> bool | None:
+        """Whether b is the derivative of a definition's entry by an entry in it, the other names held constant."""
+        if not isinstance(a, PartialDerivative) or a.fixed:
+            return None
+        return self._decided(
+            lambda forms: (self._partial(forms, a), self._terms(forms, b)),
+            folded=True,
+            indices=_indices(a, b),
+        )
 
     def gradient_equals(self, f: Expr, x: Expr, answer: Expr) -> bool | None:
         """Whether the answer, in the shape of x, is the gradient of the scalar f; x is kept apart if it is defined."""
@@ -126,55 +149,99 @@ class Prover:
         return self._decided(both, keep=x)
 
     def local_gradient_equals(
-        self, f: Expr, v: Expr, answer: Expr, users: list[Definition] | None = None
+        self, f: Expr, v: Expr, answer: Expr, given: Mapping[Expr, Expr] | None = None
     ) -> bool | None:
-        """Whether the chain rule for one name holds, the gradients by what uses it being taken as they are.
+        """Whether the chain rule for one name holds, the gradients in the answer being taken as they are.
 
-        df/dv is the sum over the definitions c = g(.. v ..) of df/dc contracted with dg/dv. `users` are those
-        definitions where v stands for a part of them.
+        df/dv is the sum over the definitions c = g(.. v ..) of df/dc contracted with dg/dv. A df/dc that the answer
+        does not hold is worked out in the same way, or is put in from `given`. For an entry v = X[i, j] the answer is a
+        scalar.
         """
-        if users is None:
-            users = self._users(v) if fits(answer, shape_of(v)) else None
-        if users is None or not fits(answer, shape_of(v)) or (not users and v not in leaves(f)):
+        name = v.args[0] if isinstance(v, MatrixElement) else v
+        if not fits(answer, shape_of(v)) or not is_leaf(name):
             return None
-        used = users
+        kept = {n for n in walk(answer) if isinstance(n, Gradient | ScalarGradient)}
+        kept |= {gradient(n.args[0], n.args[1].args[0]) for n in kept if isinstance(n.args[1], MatrixElement)}
 
-        def left(forms: IndexForms) -> Terms:
-            place = _free(v)
-            total: Terms = []
-            if f not in {d.symbol for d in used} and v in leaves(f) and f != v:
-                total += forms.derivative(forms.reduced(forms.scalar(f)), v, *place)
-            for d in used:
-                total += self._through(forms, f, d, v, place)
-            return total
+        def chain(answer: Expr) -> bool | None:
+            def both(forms: IndexForms) -> tuple[Terms, Terms]:
+                place = forms.entry(v) if isinstance(v, MatrixElement) else _free(v)
+                total = self._total(forms, f, name, place, kept, given or {}, _DEEPEST)
+                return total, self._terms(forms, answer)
 
-        if self._decided(lambda forms: (left(forms), self._terms(forms, answer)), folded=True) is True:
+            return self._decided(both, folded=True, indices=_indices(v, answer))
+
+        if chain(answer) is True:
             return True
-        # The answer may be written with the name of what was derived, as in tanh' = 1 - a^2 with a = tanh(z). The left
-        # side is free of such a name only if no definition uses another one of them.
-        names = {d.symbol for d in used}
-        if self.model.has_loops or any(names & set(leaves(d.value)) for d in used):
+        values = {d.symbol: d.value for d in self._users(name) or ()}  # a for tanh(z), as in 1 - a^2
+        written = substitute(answer, {**values, **{n: n for n in kept}}) if values else answer
+        return chain(written) if written != answer else None
+
+    def closed_form_equals(self, f: Expr, v: Expr, answer: Expr) -> bool | None:
+        """Whether df/dv = answer at every layer, by induction from the last layer down; v is a name at a loop's index.
+
+        Base: at the last layer the answer is df/dv itself. Step: if it holds at a layer, it holds one layer before.
+        """
+        loop = next((i for i in self.model.items if isinstance(i, Loop) and _index(v) == i.index), None)
+        if loop is None or not fits(answer, shape_of(v)):
             return None
-        atoms = {n: n for n in walk(answer) if isinstance(n, Gradient | ScalarGradient)}
-        unfolded = substitute(answer, {**{d.symbol: d.value for d in used}, **atoms})
-        return self._decided(lambda forms: (left(forms), self._terms(forms, unfolded)), folded=True)
+        last, before = {loop.index: loop.upper}, {loop.index: loop.index - 1}
+        end = v.xreplace(last)
+        if self.equal(gradient(f, end), answer.xreplace(last)) is not True:
+            if self.local_gradient_equals(f, end, answer.xreplace(last)) is not True:
+                return None
+        hypothesis = {gradient(f, v): answer}
+        return self.local_gradient_equals(f, v.xreplace(before), answer.xreplace(before), hypothesis)
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    def _through(
-        self, forms: IndexForms, f: Expr, d: Definition, v: Expr, place: tuple[Index, Index]
+    def _total(
+        self,
+        forms: IndexForms,
+        f: Expr,
+        v: Expr,
+        place: tuple[Index, Index],
+        kept: set[Expr],
+        given: Mapping[Expr, Expr],
+        depth: int,
     ) -> Terms:
-        """df/dc contracted with dg/dv for a definition c = g."""
-        if is_matrix(d.symbol):
-            i, j = (forms.fresh(s) for s in d.symbol.shape)
-            value = forms.matrix(d.value, i, j)
-            upstream = forms.matrix(gradient(f, d.symbol), i, j)
-        else:
-            i = j = None
-            value = forms.scalar(d.value)
-            upstream = ONE if d.symbol == f else forms.scalar(gradient(f, d.symbol))
-        local = forms.derivative(forms.reduced(value), v, *place)
-        return forms.over(forms.times(upstream, local), i, j)
+        """The entry of df/dv at a place, through what uses v; the gradients that are kept stay as they are."""
+        users = self._users(v)
+        if users is None or depth == 0 or (not users and v not in leaves(f)):
+            raise NotDecided(f"what uses {v} is not settled")
+        total: Terms = []
+        if f not in {d.symbol for d in users} and v in leaves(f) and f != v:
+            total += forms.derivative(forms.reduced(forms.scalar(f)), v, *place)
+        for d in users:
+            i, j = (forms.fresh(s) for s in d.symbol.shape) if is_matrix(d.symbol) else (None, None)
+            value = forms.matrix(d.value, i, j) if is_matrix(d.symbol) else forms.scalar(d.value)
+            local = forms.derivative(forms.reduced(value), v, *place)
+            above = gradient(f, d.symbol)
+            if d.symbol == f:
+                upstream = ONE
+            elif above in given:
+                upstream = (
+                    forms.matrix(given[above], i, j) if is_matrix(above) else forms.scalar(given[above])
+                )
+            elif above in kept:
+                upstream = forms.matrix(above, i, j) if is_matrix(above) else forms.scalar(above)
+            else:
+                upstream = self._total(forms, f, d.symbol, (i, j), kept, given, depth - 1)
+            total += forms.over(forms.times(upstream, local), i, j)
+        return total
+
+    def _partial(self, forms: IndexForms, e: Expr) -> Terms:
+        """The derivative of the value of a definition (or an entry of it) by a name (or an entry) in it."""
+        f, x = e.args[:2]
+        name, by = (a.args[0] if isinstance(a, MatrixElement) else a for a in (f, x))
+        d = self.model.definition_of(name)
+        if len(e.args) != 2 or d is None or not is_leaf(by) or isinstance(by, Member):
+            raise NotDecided("a partial derivative of something else than a definition")
+        if is_matrix(name) != isinstance(f, MatrixElement) or is_matrix(by) != isinstance(x, MatrixElement):
+            raise NotDecided("a partial derivative of a matrix")
+        value = forms.matrix(d.value, *forms.entry(f)) if is_matrix(name) else forms.scalar(d.value)
+        place = forms.entry(x) if is_matrix(by) else (None, None)
+        return forms.derivative(forms.reduced(value), by, *place)
 
     def _users(self, v: Expr) -> list[Definition] | None:
         """The definitions that use a name directly, at the layer where they do; None if that is not settled."""
@@ -193,10 +260,15 @@ class Prover:
     def _terms(self, forms: IndexForms, e: Expr) -> Terms:
         return forms.matrix(e, *_free(e)) if is_matrix(e) else forms.scalar(e)
 
-    def _decided(self, both: _Both, keep: Expr | None = None, folded: bool = False) -> bool | None:
+    def _decided(
+        self, both: _Both, keep: Expr | None = None, folded: bool = False, indices: Sequence[Expr] = ()
+    ) -> bool | None:
         """True if both sides have the same form, also after multiplying by common denominators."""
         values = {} if folded else {s: v for s, v in self._values.items() if s != keep}
         forms = IndexForms(self.model.assumptions, values.get)
+        forms.places = {s: n for n, s in enumerate(indices)}
+        if folded:
+            forms.partial = lambda e: self._partial(forms, e)
         try:
             left, right = both(forms)
             difference = forms.reduced(left + forms.scaled(right, -1))
@@ -223,6 +295,21 @@ def fits(e: Expr, shape: tuple[Expr, ...]) -> bool:
 def jacobian_shape(f: Expr, x: Expr) -> tuple[Expr, ...]:
     """The shape of J[i, j] = d vec(f)_i / d vec(x)_j; by a scalar it is that of f."""
     return shape_of(f) if not is_matrix(x) else tuple(sympy.Mul(*shape_of(e)) for e in (f, x))
+
+
+def _length(e: Expr) -> int:
+    return sum(1 for _ in walk(e))
+
+
+def _indices(*expressions: Expr) -> list[Expr]:
+    """The index symbols of entries and deltas that no sum binds."""
+    found: set[Expr] = set()
+    for e in expressions:
+        free = e.free_symbols
+        for node in walk(e):
+            if isinstance(node, MatrixElement | KroneckerDelta):
+                found |= {i for i in node.args[-2:] if isinstance(i, Symbol) and i in free}
+    return sorted(found, key=str)
 
 
 def _free(e: Expr, start: int = 0) -> tuple[Index, Index]:
