@@ -352,3 +352,31 @@ def test_a_batch_line_has_the_fields_of_the_contract() -> None:
     assert answer["kind"] == "wrong factor" and answer["suggestion"] == "2 * x"
     assert {"method", "sizes", "points", "error_bound", "max_error"} <= set(answer["evidence"])
     assert answer["counterexample"]["numpy"].startswith("import numpy")
+
+
+@pytest.mark.parametrize(
+    ("claim", "f", "shapes", "word"),
+    [
+        (r"\frac{df}{dx} = 1/2x", "log(x)/2", "x:", "undecided"),
+        (r"\frac{df}{dx} = 1/2x", "x**2/4", "x:", "undecided"),
+        (r"\frac{df}{dx} = 1/2x", "x**3", "x:", "refuted"),
+        (r"\frac{df}{dx} = 1/2 x", "x**2/4", "x:", "proved"),
+        (r"\frac{\partial f}{\partial x} = \frac{x}{|x|}", "norm(x)", "x: n", "undecided"),
+        (r"\frac{\partial f}{\partial x} = \frac{2x}{|x|}", "norm(x)", "x: n", "refuted"),
+        (r"\frac{\partial f}{\partial x} = \sigma(x)(1-\sigma(x))", "sum(sigmoid(x))", "x: n", "undecided"),
+        (r"\frac{\partial f}{\partial x} = \sigma(x)(2-\sigma(x))", "sum(sigmoid(x))", "x: n", "refuted"),
+    ],
+)
+def test_a_formula_with_two_readings_is_judged_only_where_they_agree(
+    claim: str, f: str, shapes: str, word: str
+) -> None:
+    found = verify(
+        claim, given=[f"f = {f}"], shapes=shapes, assume={"x": "positive"} if shapes == "x:" else None
+    )
+    assert found.verdict == word
+
+
+def test_the_layout_is_named_where_only_the_other_one_is_right() -> None:
+    found = verify(r"\frac{\partial f}{\partial X} = X^{-1}", given=["f = logdet(X)"], shapes="X: n n")
+    assert (found.verdict, found.layout) == ("proved", "numerator")
+    assert "numerator layout" in str(found)

@@ -24,7 +24,7 @@ from symgrad.checking.proof import proved
 from symgrad.checking.truth import EXACT, Sample, Truth, resolved
 from symgrad.deriving.steps import Evidence
 from symgrad.errors import SymgradError, UnsupportedError
-from symgrad.expr import is_matrix, is_scalar, same_size, shape_of, shape_text
+from symgrad.expr import is_matrix, is_scalar, shape_of, shape_text
 from symgrad.reading.claim import Claim, Layout
 
 __all__ = ["Judgement", "Note", "judge"]
@@ -273,11 +273,7 @@ def _layout_matters(claim: Claim) -> bool:
     """Whether the layouts differ: a gradient by a matrix, a Jacobian of a vector by a vector."""
     if claim.kind == "jacobian":
         return claim.of is not None and claim.wrt is not None and is_matrix(claim.of) and is_matrix(claim.wrt)
-    return (
-        claim.wrt is not None
-        and is_matrix(claim.wrt)
-        and not same_size(claim.wrt.shape[1], claim.wrt.shape[0])
-    )
+    return claim.wrt is not None and is_matrix(claim.wrt)
 
 
 def _sizes(truth: Truth, samples: Sequence[Sample]) -> tuple[Mapping[str, int], ...]:

@@ -56,14 +56,17 @@ def read_claim(text: str, context: Context) -> Claim:
     statements = parse_statements(text, setting.words)
     main, extra = _main_statement(statements, setting, text)
     passed = [s for s in statements if s is not main and s not in extra]
-    found, refused = _explore(
-        lambda scope: _Claims(scope, setting, text, extra, passed=passed).claim(main), setting, text
-    )
+
+    def attempt(scope: Scope) -> Claim:
+        return _Claims(scope, setting, text, extra, passed=passed).claim(main)
+
+    found, refused = _explore(attempt, setting, text)
     if not found:
         misfit = refused if isinstance(refused, ShapeError) else None
         if misfit is None:
             raise refused
         found = _with_any_shapes(main, extra, setting, text, misfit)
+        found += _with_columns_by_entries(attempt, setting, text)
     first, *others = _distinct(_preferred(found, setting))
     if len(others) >= _MOST_READINGS:
         raise ReadError(
@@ -133,6 +136,20 @@ def _with_any_shapes(
     if not found:
         raise misfit
     return [replace(found[0], misfit=misfit)]
+
+
+def _with_columns_by_entries(attempt: Callable[[Scope], Claim], setting: Setting, text: str) -> list[Claim]:
+    r"""Readings that fit if columns side by side, as in \sigma(z)(1 - \sigma(z)), are multiplied entry by entry.
+
+    Such a product is not what is written, so that the claim is not accepted on it; but neither is it refuted if it is
+    right in this sense.
+    """
+
+    def by_entries(scope: Scope) -> Claim:
+        scope.columns_by_entries = True
+        return attempt(scope)
+
+    return _explore(by_entries, setting, text)[0]
 
 
 # --- every reading -----------------------------------------------------------------------------------------

@@ -73,6 +73,12 @@ def _bodies_joined(signs: list[int], parts: list[Node]) -> tuple[list[int], list
     return kept_signs, kept
 
 
+def _is_plain(node: Node) -> bool:
+    """A number or a symbol, with its marks or without."""
+    base = node.parts[0] if node.kind == "scripted" else node
+    return base.kind in ("number", "letter", "word")
+
+
 def _uses(letter: str, node: Node) -> int:
     """How often an index stands in a factor; a bracket counts once, whatever is in it."""
     if node.kind in ("paren", "frac", "group"):
@@ -208,6 +214,7 @@ class Meaning(Derivatives):
         return (negative(value) if parts[k].text == "-" else value), k + 1 + used
 
     def _folded(self, operands: list[tuple[str, Val, Node]]) -> Val:
+        operands = self._divisors(operands)
         loose = ("ODOT", "OSLASH", "STAR", "OTIMES")
         used_loose = [o for o, _, _ in operands if o in loose]
         mixed = bool(used_loose) and any(o not in loose for o, _, _ in operands[1:])
@@ -221,6 +228,20 @@ class Meaning(Derivatives):
             merged = [(o, self._left_to_right(g), g[0][2]) for o, g in groups]
             return self._left_to_right(merged)
         return self._left_to_right(operands)
+
+    def _divisors(self, operands: list[tuple[str, Val, Node]]) -> list[tuple[str, Val, Node]]:
+        """1/2x: x/2, or 1/(2x); both are readings where a plain symbol stands close to a plain divisor."""
+        result: list[tuple[str, Val, Node]] = []
+        for op, value, node in operands:
+            if not op and result and result[-1][0] == "SLASH":
+                _, divisor, before = result[-1]
+                plain = all(v.is_scalar and _is_plain(n) for v, n in ((divisor, before), (value, node)))
+                close = node.at == before.end
+                if plain and close and self.scope.choose(("divisor", before.at), 2) == 1:
+                    result[-1] = ("SLASH", times(divisor, value, self.scope.fresh), node)
+                    continue
+            result.append((op, value, node))
+        return result
 
     def _left_to_right(self, operands: list[tuple[str, Val, Node]]) -> Val:
         _, result, _ = operands[0]
@@ -237,6 +258,8 @@ class Meaning(Derivatives):
         if op in ("", "CDOT", "TIMES"):
             if op == "CDOT" and not a.is_scalar and a.shape == b.shape and 1 in a.shape:
                 return self._inner(a, b, node)
+            if self.scope.columns_by_entries and not a.is_scalar and a.shape == b.shape and 1 in a.shape:
+                return hadamard_of(a, b, fresh)
             return times(a, b, fresh)
         if op == "SLASH":
             return self.quotient(a, b, node)

@@ -202,6 +202,7 @@ class Scope:
     layers     what a letter that marks the layer is
     rows       whether vectors are written as rows
     zero_based whether indices of the formula count from zero
+    columns_by_entries  whether columns next to one another are multiplied entry by entry
     """
 
     source: str
@@ -218,6 +219,7 @@ class Scope:
     given: dict[str, Val] = field(default_factory=dict)
     increments_of: Expr | None = None
     differential: bool = False
+    columns_by_entries: bool = False
     rows: bool = False
     zero_based: bool = False
     einstein: bool = False

@@ -141,7 +141,7 @@ class Symbols:
             return Val(apply("abs", value.expr))
         if len(value.shape) == 2 and same_size(*value.shape):
             return mapped(value, det)
-        if 1 in value.shape and self.scope.choose(("bars", node.at), 2, last_resort=True) == 1:
+        if 1 in value.shape and self.scope.choose(("bars", node.at), 2) == 1:
             return self._norm(value, [], node)
         return applied("abs", value)
 
