@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from inspect import cleandoc
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import symgrad
 from symgrad import Verdict, verify
 from symgrad.cli import run
 from symgrad.errors import NameUnknownError, ReadError
+from symgrad.gallery import QUESTIONS
 from symgrad.rendering.snippet import snippet
 from symgrad.rendering.verdict import render
 from symgrad.verify_batch import verdict_line, verdict_lines
@@ -194,6 +196,18 @@ def test_a_budget_that_runs_out_is_named() -> None:
 def test_what_cannot_be_read_is_refused_with_its_reason(claim: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         verify(claim, **NETWORK)
+
+
+PRINTED = [n for n in QUESTIONS if n not in ("convolution_with_channels", "attention_with_heads")]
+
+
+@pytest.mark.parametrize("name", [n for n in PRINTED if "for l in" not in QUESTIONS[n][0]])
+def test_what_is_derived_is_read_back_and_found_right(name: str) -> None:
+    text, of, wrt = QUESTIONS[name]
+    model = symgrad.read_model(cleandoc(text))
+    derivation = symgrad.derive(model, wrt, of=of)
+    assert verify(f"d{of}/d{wrt} = {derivation.to_numpy()}", model).verdict == "proved"
+    assert verify(derivation.to_latex(), model, of=of, wrt=wrt).verdict == "proved"
 
 
 LOOP = """

@@ -181,12 +181,15 @@ class _Walk:
         self.notes.hear(said_by_sentence(sentence, places))
 
     def _in_layout(self, verdict: Verdict, text: str, context: Context, notes: Notes) -> Verdict:
-        """The verdict in the layout of the document, which its first gradient by a vector or a matrix decides."""
+        """The verdict in the layout of the document, which its first gradient by a vector or a matrix decides.
+
+        A gradient by a vector that is written as a row decides nothing: many write rows and matrices side by side.
+        """
         if not _layout_shows(verdict):
             return verdict
         if notes.layout is None:
             notes.layout = verdict.layout
-        elif notes.layout != verdict.layout:
+        elif notes.layout != verdict.layout and verdict.claim.wrt.shape[1] != 1:  # type: ignore[union-attr]
             return verdict_on(text, replace(context, layout=notes.layout), seconds=self.seconds)
         return verdict
 
@@ -337,6 +340,7 @@ def _layout_shows(verdict: Verdict) -> bool:
         and claim.kind == "gradient"
         and claim.wrt is not None
         and is_matrix(claim.wrt)
+        and (claim.wrt.shape[1] != 1 or verdict.layout == "gradient")
         and verdict.layout is not None
     )
 

@@ -287,9 +287,11 @@ class _Reader:
             return
         tree = parse_expression(text)
         known = {*self.names, *self.sizes, *map(str, model.symbols), "pi"}
-        known |= (
-            {str(r.children[0]) for r in tree.find_data("range")} if hasattr(tree, "find_data") else set()
-        )
+        if hasattr(tree, "find_data"):
+            known |= {str(r.children[0]) for r in tree.find_data("range")}
+            for call in tree.find_data("call"):
+                if str(call.children[0]) in ("sum", "prod"):  # sum(i, j, body) binds its indices
+                    known |= {str(a.children[0]) for a in call.children[1:-1] if a.data == "name"}
         for name in sorted(names_in(tree) - known):
             self._unknown(name)
 
