@@ -228,26 +228,27 @@ class View:
             equation = self.step(derivation, step, numbers)
             if _part(step) is None:
                 if inside:
-                    blocks.append(self._proof(inside, claim, "geometric" in about))
+                    blocks.append(self._proof(inside, claim, about))
                     inside = []
                 blocks.append(equation)
                 claim, about = numbers[step.number], step.rule
             else:
                 inside.append(equation)
         if inside:
-            blocks.append(self._proof(inside, claim, "geometric" in about))
+            blocks.append(self._proof(inside, claim, about))
         known.update(parts)
         if derivation.steps:
             self.last = numbers.get(derivation.steps[-1].number, self.last)
         return blocks
 
-    def _proof(self, inside: Sequence[Block], claim: str, geometric: bool) -> Proof:
+    def _proof(self, inside: Sequence[Block], claim: str, about: str) -> Proof:
         """The proof of what stands before it: of a closed form, or of the sum that closes it."""
-        if geometric:
+        if "geometric" in about:
             return Proof(self.words("proof.sum_title"), tuple(inside), self.words("proof.sum_end"))
         claimed = self.reference([claim])
+        title = "proof.forward_title" if about.startswith("depth.forward") else "proof.title"
         return Proof(
-            self.words("proof.title", equations=claimed),
+            self.words(title, equations=claimed),
             tuple(inside),
             self.words("proof.end", equations=claimed),
         )
