@@ -14,7 +14,14 @@ import sympy
 from sympy import Expr, S, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, UnsupportedError
+from symgrad.errors import (
+    NameUnknownError,
+    ReadError,
+    ShapeError,
+    SymgradError,
+    TooLargeError,
+    UnsupportedError,
+)
 from symgrad.expr import (
     any_shapes,
     is_leaf,
@@ -36,7 +43,8 @@ from symgrad.reading.latex_writing import derivative_parts, second_order
 
 __all__ = ["read_claim", "read_expression"]
 
-_MOST_RUNS = 160
+_MOST_RUNS, _LEAST_RUNS, _WORK = 160, 16, 60_000  # readings that are tried: fewer of a long formula
+_MOST_OPEN = 40
 _MOST_READINGS = 6
 T = TypeVar("T")
 _Plan = tuple[dict[str, int], tuple[int, ...], dict[int, Expr]]
@@ -166,8 +174,13 @@ def _explore(
     refused: SymgradError | None = None
     pending: list[_Plan] = [(dict(setting.layers if layers_given is None else layers_given), (), {})]
     resorts: list[_Plan] = []
-    runs = 0
-    while pending and runs < _MOST_RUNS:
+    runs, most = 0, max(_LEAST_RUNS, min(_MOST_RUNS, _WORK // len(text)))
+    while pending:
+        if runs >= most:
+            raise ReadError(
+                "the formula can be read in too many ways", source=text, line=1, column=1,
+                hint="write brackets, or name its parts in definitions of their own",
+            )  # fmt: skip
         layers, plan, opened = pending.pop()
         scope = setting.scope(text, layers, plan, opened)
         runs += 1
@@ -183,6 +196,10 @@ def _explore(
                 ]
         except OpenSize as size:
             at = next((at for at, d in scope.opened.items() if d == size.open_size), None)
+            settled_before = sum(not isinstance(s, sympy.Dummy) for s in scope.opened.values())
+            if settled_before > _MOST_OPEN:
+                raise TooLargeError("too many vectors of ones, or identities, without a size") from None
+            runs -= 1  # no other reading: the same one, with one more size
             if at is not None and size.open_size not in size.size.free_symbols:
                 settled = {k: s.xreplace({size.open_size: size.size}) for k, s in scope.opened.items()}
                 pending.append((layers, plan, settled))

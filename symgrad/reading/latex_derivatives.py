@@ -141,7 +141,7 @@ class Derivatives(Ranges):
         found = [v for of, x, v in self.scope.derivatives if x == wrt]
         return found[-1] if found else None
 
-    def _nabla(self, part: Node, following: list[Node]) -> tuple[Val, int]:
+    def _gradient_sign(self, part: Node, following: list[Node]) -> tuple[Val, int]:
         subs = [s.parts[0] for s in part.parts[1:] if s.kind == "sub"] if part.kind == "scripted" else []
         if not following or not subs:
             self.fail(ReadError, "a gradient without what it is of, or by", part, "write \\nabla_x f")

@@ -263,8 +263,12 @@ class Functions(Symbols):
             return [first.parts[0]], 1
         if function.name in ("tr", "logdet", "vec", "det"):
             taken = until_operator(following)
+            if not taken:
+                self.fail(ReadError, f"{self.shown(part)} without an argument", part)
             return [term_of(taken)], len(taken)
         taken = self._one_argument(following)
+        if not taken:
+            self.fail(ReadError, f"{self.shown(part)} without an argument", part)
         rest = [f for f in until_operator(following[len(taken) :]) if not is_sum(f)]
         if rest and not self._starts_function(rest[0]) and rest[0].kind != "paren" and not is_constant(taken):
             if self.scope.choose(("argument", part.at), 2) == 1:
@@ -304,7 +308,7 @@ class Functions(Symbols):
         if function.body is not None:
             return self._substituted(function, arguments, m, part)
         if m.primes:
-            return self._prime(name, arguments, m, part)
+            return self._derivative_at(name, arguments, m, part)
         if name in ("max", "min"):
             return self._extreme(name, arguments, m, part)
         if name in ("corr", "conv"):
@@ -478,7 +482,7 @@ class Functions(Symbols):
             result = plus([b, applied("relu", difference)], fresh, self._spread(part))
         return negative(result) if name == "min" else result
 
-    def _prime(self, name: str, arguments: list[Node], m: Marked, part: Node) -> Val:
+    def _derivative_at(self, name: str, arguments: list[Node], m: Marked, part: Node) -> Val:
         """f'(x): the derivative of an elementwise function at a point."""
         (argument,) = self._some(arguments, 1, part)
         value = self.read(argument)

@@ -353,7 +353,7 @@ class Meaning(Derivatives):
         if (d := self._increment(parts, k)) is not None:
             return d
         if part.kind == "nabla" or (part.kind == "scripted" and part.parts[0].kind == "nabla"):
-            return self._nabla(part, following)
+            return self._gradient_sign(part, following)
         derivative = derivative_parts(part)
         if derivative is not None and not derivative[0]:
             taken = until_operator(following)

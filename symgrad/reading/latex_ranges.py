@@ -47,7 +47,7 @@ from symgrad.reading.latex_writing import (
 __all__ = ["Ranges"]
 
 
-_MOST_TERMS = 24
+_MOST_TERMS, _MOST_WRITTEN = 24, 200
 
 
 class Ranges(Functions):
@@ -169,6 +169,9 @@ class Ranges(Functions):
         """A sum between numbers, term by term."""
         if upper - lower > _MOST_TERMS:
             self.fail(TooLargeError, f"a sum of {upper - lower + 1} terms", sign)
+        self.scope.written += max(upper - lower, 0)
+        if self.scope.written > _MOST_WRITTEN:
+            self.fail(TooLargeError, "sums that are too long to be written out", sign)
         if upper < lower:
             return Val(S.Zero if kind == "sum" else S.One)
         terms: list[Val] = []

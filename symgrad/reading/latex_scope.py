@@ -216,6 +216,7 @@ class Scope:
     layers: dict[str, int] = field(default_factory=dict)
     indices: dict[str, Index] = field(default_factory=dict)
     samples: int | None = None
+    written: int = 0
     given: dict[str, Val] = field(default_factory=dict)
     increments_of: Expr | None = None
     differential: bool = False
@@ -718,6 +719,8 @@ class Scope:
         a = alias.symbol
         if not a.subs or not alias.places or len(a.subs) != len(alias.places) or alias.axis is not None:
             return None
+        if is_leaf(alias.value) and leaf_name(alias.value).endswith("".join(alias.places)):
+            return None  # the letter is a part of the name: v is not v_c
         stem, other = stem_of(m.base), stem_of(a.base)
         if stem is None or other is None or stem not in (other, f"{other}hat"):
             return None

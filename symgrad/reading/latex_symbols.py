@@ -17,6 +17,7 @@ from symgrad.errors import (
     UnsupportedError,
 )
 from symgrad.expr import (
+    Commutation,
     apply,
     det,
     entry_sum,
@@ -213,8 +214,10 @@ class Symbols:
         if stem == "I" and "I" not in scope.names and (not m.subs or "I_" not in scope.names):
             if not self._is_kronecker(m):
                 return self._identity(m)
-        if stem in ("0",):
-            return Val(S.Zero), m.sups
+        if stem == "K" and "K" not in scope.names and len(m.subs) == 2:
+            rows, cols = (scope.sizes.get(scope.mark_text(i) or "") for i in m.subs)
+            if rows is not None and cols is not None:
+                return val(Commutation(rows, cols)), m.sups
         value, left = scope.symbol(m)
         if m.primes:
             if value.is_scalar:
@@ -382,6 +385,10 @@ class Symbols:
         exponent = self._exponent(item, node)
         if item.kind == "letter" and not value.is_scalar and self.is_defined(exponent):
             raise Unbound(item.text, item)  # a^L where L is the loss: a layer, and no power
+        base = value.expr
+        if base.is_Rational and exponent.is_Integer:
+            if (base.p.bit_length() + base.q.bit_length()) * abs(exponent) > 4000:
+                self.fail(TooLargeError, "the power is a very long number", node)
         as_matrix = False
         if not value.is_scalar and 1 not in value.shape and same_size(*value.shape):
             as_matrix = True

@@ -84,6 +84,8 @@ def term_of(parts: Sequence[Node]) -> Node:
     """Factors as one piece."""
     if len(parts) == 1:
         return parts[0]
+    if not parts:
+        return Node("group", (), 0, 0)
     return Node("term", tuple(parts), parts[0].at, parts[-1].end)
 
 
