@@ -273,6 +273,11 @@ def _lines(task: Task, derivation: Derivation) -> list[Line]:
     return found
 
 
+def _reason(view: View, derivation: Derivation, line: Line) -> Inline:
+    """The rule of a line, unless it leaves out what lies between."""
+    return view.reason(derivation, line.step) if line.right == line.step.equation[1] else ()
+
+
 def _gradients(e: Expr) -> list[Expr]:
     """The unevaluated gradients of scalars in an expression, in the order of its nodes."""
     return [n for n in walk(e) if isinstance(n, Gradient | ScalarGradient)]
@@ -371,7 +376,7 @@ def _mistake(task: Task) -> Made:
         [*task.question("exercise.mistake", derivation), *_lettered(task, rows)],
         [
             Paragraph(view.words("exercise.wrong_step", equation=place)),
-            Equation((right,), reason=view.reason(derivation, line.step), mark=view.mark(line.evidence)),
+            Equation((right,), reason=_reason(view, derivation, line), mark=view.mark(line.evidence)),
         ],
         {
             **_context(task, derivation),
@@ -395,7 +400,7 @@ def _missing(task: Task) -> Made:
     hidden = task.chance.choice(able)
     rows: list[tuple[Formula, Formula, Inline]] = []
     for line in lines:
-        reason = view.reason(derivation, line.step) if line is hidden else ()
+        reason = _reason(view, derivation, line) if line is hidden else ()
         rows.append((view.formula(line.left), BLANK if line is hidden else view.formula(line.right), reason))
     return Made(
         [*task.question("exercise.missing", derivation), *_lettered(task, rows)],

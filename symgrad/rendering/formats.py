@@ -13,6 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
+from symgrad.errors import MissingExtraError
 from symgrad.rendering.document import (
     Block,
     Both,
@@ -37,6 +38,7 @@ from symgrad.rendering.document import (
 from symgrad.rendering.inline import (
     escape_html,
     escape_md,
+    escape_tex,
     inline_html,
     inline_md,
     inline_tex,
@@ -238,11 +240,15 @@ class Writer:
 
     def figure(self, block: Figure) -> dict[str, Any]:
         """A figure: its picture, what it says, its caption."""
+        if not block.svg and self.form in ("html", "typ"):
+            raise MissingExtraError('the figures need matplotlib: pip install "symgrad[figures]" adds it')
         alt = escape_html(block.alt) if self.form == "html" else escape_md(block.alt)
+        if self.form == "tex":
+            alt = escape_tex(block.alt)
         if self.form == "typ":
-            alt = '"' + block.alt.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            alt = _quoted(block.alt)
         return {
-            "svg": Rendered(block.svg),
+            "svg": Rendered(_quoted(block.svg)),
             "svg64": Rendered(base64.b64encode(block.svg.encode()).decode()),
             "alt": Rendered(alt),
             "caption": self.inline(block.caption),
@@ -250,6 +256,11 @@ class Writer:
             "mermaid": None if block.mermaid is None else Rendered(block.mermaid),
             "width": Rendered(f"{block.width:.2f}"),
         }
+
+
+def _quoted(text: str) -> str:
+    """A string of Typst."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _guarded(left: str, several: bool) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from symgrad.errors import MissingExtraError, RecipeError, UnsupportedError
-from symgrad.rendering.document import Block, Document, Figure, Formula, Inline, inlines, inside
+from symgrad.rendering.document import Block, Document, Formula, Inline, inlines, inside
 from symgrad.rendering.formats import write_document
 from symgrad.rendering.glyphs import FONT_FOLDER, missing
 
@@ -83,8 +83,6 @@ def document_text(document: Document) -> str:
 
 def _block_text(block: Block) -> str:
     own = "".join(_words(line) for line in inlines(block))
-    if isinstance(block, Figure):
-        own += block.alt
     return own + "".join(_block_text(b) for b in inside(block))
 
 

@@ -45,6 +45,8 @@ __all__ = [
 _MODEL = "a model (the name of one under [models])"
 SECTIONS: dict[str, dict[str, str]] = {
     "text": {"text": "a table of paragraphs by language", "model": _MODEL},
+    "graph": {"model": _MODEL},
+    "shapes": {"model": _MODEL, "of": "the name of a definition"},
     "claim": {"model": _MODEL, "claim": "a formula", "expect": '"true" or "refuted"'},
     "exercises": {"items": "a list of tables with kind, model and wrt"},
     "derivation": {

@@ -15,11 +15,13 @@ from sympy import Add, Expr, Mul, S, Symbol
 
 from symgrad.api import Derivation
 from symgrad.errors import RecipeError
-from symgrad.expr import Definition, gradient, is_leaf, leaves
+from symgrad.expr import Definition, gradient, is_leaf, is_scalar, leaves, matmul
+from symgrad.rendering.diagrams import computation_graph, graph_of, mermaid, product_of, shape_diagram
 from symgrad.rendering.document import (
     Block,
     Code,
     Equation,
+    Figure,
     Formula,
     Heading,
     Inline,
@@ -32,6 +34,7 @@ from symgrad.rendering.document import (
     plain,
     sentence,
 )
+from symgrad.rendering.figures import has_matplotlib
 from symgrad.rendering.numbers import Quantity, evaluate, number, relation, with_numbers
 from symgrad.rendering.phrases import Catalogue
 from symgrad.rendering.prose import formula as prose_formula
@@ -117,6 +120,7 @@ class Page:
     shown: dict[tuple[str, str], str] = field(default_factory=dict)  # (model, variable) -> equation number
     seed: int = 0
     exercises: int = 0
+    figures: int = 0
     points: int = 0
     keys: list[dict[str, Any]] = field(default_factory=list)
     known: dict[int, dict[tuple[Expr, ...], str]] = field(default_factory=dict)  # equations by model
@@ -169,6 +173,12 @@ class Page:
         blocks = tuple(self.view.steps(derivation, skip, known))
         if blocks:
             self.add(Steps(title, blocks))
+
+    def figure(self, svg: str, alt: str, caption: Inline, mermaid: str | None, width: float) -> None:
+        """Append a numbered figure."""
+        self.figures += 1
+        says = self.words("graph.title", number=self.figures, caption=caption)
+        self.add(Figure(svg, alt, says, str(self.figures), mermaid, width))
 
     # --- the network with numbers -------------------------------------------------------------------
 
@@ -544,6 +554,56 @@ def claim(page: Page, section: Section) -> None:
         page.equation(rows, mark=page.view.mark(right.evidence), lead=page.words("claim.instead"))
 
 
+def graph(page: Page, section: Section) -> None:
+    """The graph of a computation, with local derivatives on the edges where everything is a number."""
+    model = page.book.model(section.options["model"])
+    if model.model.has_loops:
+        raise RecipeError("the graph of a loop of symbolic length cannot be drawn")
+    if section.title:
+        page.heading(section, "graph")
+    labels: dict[tuple[str, str], str] = {}
+    for d in model.model.definitions():
+        if all(is_scalar(e) for e in (d.symbol, *leaves(d.value))):
+            for leaf in dict.fromkeys(leaves(d.value)):
+                shown = page.view.formula(page.book.local(model, d, str(leaf)).final).latex
+                labels[str(leaf), d.name] = shown if len(shown) <= _SHORT_LABEL else ""
+    drawn = graph_of(model.model, labels, page.view.notation)
+    of = page.view.formula(model.model.symbol(model.of))
+    key = "graph.caption_derivatives" if any(labels.values()) else "graph.caption"
+    says = [
+        "".join(p.text for p in page.words("graph.from", name=name, names=", ".join(dict.fromkeys(starts))))
+        for name in drawn.names
+        if (starts := [e.start for e in drawn.edges if e.end == name])
+    ]
+    svg = computation_graph(drawn, page.words.lang) if has_matplotlib() else ""
+    page.figure(
+        svg, " ".join(says), page.words(key, f=of), mermaid(drawn), min(0.2 * len(drawn.columns()) + 0.1, 1.0)
+    )
+
+
+def shapes(page: Page, section: Section) -> None:
+    """The shapes in a product of matrices, as rectangles."""
+    model = page.book.model(section.options["model"])
+    if section.title:
+        page.heading(section, "shapes")
+    wanted = section.options["of"]
+    definition = next((d for d in model.model.definitions() if d.name == wanted), None)
+    factors = product_of(definition.value) if definition is not None else []
+    if definition is None or not factors:
+        raise RecipeError(f"{wanted} is not computed by a product of matrices in the model {model.name}")
+    product = matmul(*factors)
+    parts = [page.view.shape(e) for e in (product, *factors)]
+    svg = shape_diagram(factors, product, page.view.notation, page.words.lang) if has_matplotlib() else ""
+    alt = ", ".join(p.text for p in parts)
+    page.figure(
+        svg,
+        alt,
+        page.words("graph.shapes", product=page.view.formula(product), shapes=page.view.listed(parts)),
+        None,
+        0.55,
+    )
+
+
 def heading(page: Page, section: Section) -> None:
     """A heading of somebody's notes."""
     text_ = section.options["text"][page.words.lang]
@@ -555,9 +615,13 @@ def code(page: Page, section: Section) -> None:
     page.add(Code(section.options["text"], section.options["language"]))
 
 
+_SHORT_LABEL = 24
+
 KINDS: dict[str, Callable[[Page, Section], None]] = {
     "text": text,
     "claim": claim,
+    "graph": graph,
+    "shapes": shapes,
     "heading": heading,
     "code": code,
     "chain_rule": chain_rule,
