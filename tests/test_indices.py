@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 import sympy
 from sympy import Expr
 
-from symgrad import derive
+from symgrad import Derivation, derive
 from symgrad.batch import answer_line
 from symgrad.checking.entries import check_array
 from symgrad.checking.evaluate import Evaluator, concrete
 from symgrad.checking.numeric import check_gradient
-from symgrad.errors import CheckError, SymgradError
+from symgrad.errors import CheckError, SymgradError, UnsupportedError
+from symgrad.expr import leaf_name, leaves, shape_of
 from symgrad.reading import read_model, read_question
 from symgrad.rendering.letters import answer_index
 
@@ -346,3 +348,90 @@ def test_a_part_that_stands_in_two_definitions_gets_no_step_of_its_own() -> None
     given = ("mu = sum(X, axis=0) / b", "s = sum((X - mu)**2, axis=0) / b", "Y = (X - mu) / sqrt(s + eps)")
     derivation = derive("sum(G * Y)", "X", given=given, shapes="X: b d, G: b d, eps:", assume="eps: positive")
     assert derivation.evidence.level in PASSED
+
+
+CODE = (
+    (
+        "sum(h, i, e, G[h,i,e] * O[h,i,e])",
+        ATTENTION,
+        "Q: r m q, K: r n q, V: r n v, G: r m v",
+        "Q",
+        "gradient",
+    ),
+    ("sum(i, j, k, T[i,j,k] * x[i] * y[j])", (), "T: l m n, x: l, y: m", "T", "gradient"),
+    ("A @ X @ B", (), "A: m n, X: n p, B: p q", "X", "jacobian"),
+    ("norm(X @ W - Y)**2", (), "X: n p, W: p q, Y: n q", "W", "hessian"),
+    (
+        "sum(i, j, k, (T[i,j,k] - sum(r, A[i,r] * B[j,r] * C[k,r]))**2)",
+        (),
+        "T: l m n, A: l q, B: m q, C: n q",
+        "B",
+        "gradient",
+    ),
+)
+
+
+@pytest.mark.parametrize(("f", "given", "shapes", "wrt", "kind"), CODE)
+def test_answers_in_index_notation_have_einsum_code(
+    f: str, given: tuple[str, ...], shapes: str, wrt: str, kind: str
+) -> None:
+    """The generated function has the values of the entries; JAX and PyTorch differ in the name of the module only."""
+    derivation = derive(f, wrt, given=given, shapes=shapes, kind=kind, check=False)  # type: ignore[arg-type]
+    assert derivation.indices is not None
+    array = derivation.indices.array
+    assert array is not None
+    names = sorted({s for n in array.shape for s in n.free_symbols} | _sizes_of(derivation), key=str)
+    sizes = dict(zip(names, (3, 4, 5, 6, 7, 8), strict=False))
+    point = _point(derivation, sizes)
+    code = derivation.to_code("numpy")
+    namespace: dict[str, object] = {}
+    exec(compile(code, "<generated>", "exec"), namespace)  # noqa: S102 - what is tested
+    function = next(v for k, v in namespace.items() if k.startswith(kind))
+    assert callable(function)
+    arguments = {
+        name: np.squeeze(value, -1) if value.shape[-1] == 1 else value for name, value in point.items()
+    }
+    wanted = inspect.signature(function).parameters
+    got = function(**{k: v for k, v in arguments.items() if k in wanted})
+    assert np.allclose(got, _value(derivation, array, sizes, point))
+    assert derivation.to_code("torch") == code.replace("import numpy as np", "import torch").replace(
+        "np.", "torch."
+    )
+
+
+def _sizes_of(derivation: Derivation) -> set[Expr]:
+    leaves_in = [*derivation.model.inputs(), *leaves(derivation.of)]
+    return {s for e in leaves_in for n in shape_of(e) for s in n.free_symbols}
+
+
+def _point(derivation: Derivation, sizes: dict[Expr, int]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(4)
+    inputs = dict.fromkeys([*derivation.model.inputs(), *leaves(derivation.of)])
+    defined = {d.symbol for d in derivation.model.definitions()}
+    return {
+        leaf_name(e): rng.normal(size=tuple(sizes[n] if n in sizes else int(n) for n in e.shape))
+        for e in inputs
+        if shape_of(e) and e not in defined
+    }
+
+
+def _value(
+    derivation: Derivation, array: Expr, sizes: dict[Expr, int], point: dict[str, np.ndarray]
+) -> np.ndarray:
+    """The array by the evaluator of the checks."""
+    values: dict[Expr, float | np.ndarray] = {}
+    inputs = [*derivation.model.inputs(), *leaves(derivation.of)]
+    for e in inputs:
+        if shape_of(e) and leaf_name(e) in point:
+            values[concrete(e, sizes)] = point[leaf_name(e)]
+    for d in derivation.model.definitions():
+        values[concrete(d.symbol, sizes)] = Evaluator()(concrete(d.value, sizes), values)
+    return np.asarray(Evaluator()(concrete(array, sizes), values))
+
+
+def test_shifted_indices_have_no_einsum() -> None:
+    derivation = derive(
+        "Y", "X", given=["Y[i] = sum(k, W[k] * X[i+k])"], shapes="W: w, X: n", kind="jacobian", check=False
+    )
+    with pytest.raises(UnsupportedError, match="shift"):
+        derivation.to_code("numpy")

@@ -44,6 +44,7 @@ from symgrad.rendering.code.lowering import Lowering, array_shape
 from symgrad.rendering.code.spelling import SPELLINGS, Spelling
 from symgrad.rendering.code.stable import stable
 from symgrad.rendering.code.writing import Writer, identifier
+from symgrad.rendering.einsum import index_code
 from symgrad.rendering.numpy import to_numpy
 from symgrad.simplifying import Simplifier
 
@@ -110,6 +111,8 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
             "a loop of symbolic length has no array code",
             hint="give the loop a number of repetitions, or write its layers as definitions",
         )
+    if derivation.in_indices:
+        return index_code(derivation, form)
     module = _Module(derivation, SPELLINGS[form]())
     final = derivation.final
     kind = derivation.kind
