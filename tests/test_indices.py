@@ -377,6 +377,7 @@ def test_answers_in_index_notation_have_einsum_code(
 ) -> None:
     """The generated function has the values of the entries; JAX and PyTorch differ in the name of the module only."""
     derivation = derive(f, wrt, given=given, shapes=shapes, kind=kind, check=False)  # type: ignore[arg-type]
+    derivation = derivation.entrywise or derivation
     assert derivation.indices is not None
     array = derivation.indices.array
     assert array is not None
