@@ -8,53 +8,17 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
+from code_peers import generated
+from networks import against_peers, chain, residual
+from timing import best, row
+
 from symgrad.api import derive, gradients
-from symgrad.expr import Definition, Model, add, apply, matmul, matrix, norm, scalar, subtract, vector
 from symgrad.reading import read_model
 from symgrad.reading.claim import Context, read_claim
 from symgrad.reading.latex_tree import parse_statements
-
-
-def best(action: Callable[[], object], repeats: int = 3) -> float:
-    """The shortest of several runs, in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def row(what: str, figure: str, goal: str) -> None:
-    print(f"{what:<58} {figure:>22}   {goal}")
-
-
-def chain(layers: int) -> tuple[Model, list[str]]:
-    """An explicit network of tanh layers, its parameters by name."""
-    n = "n"
-    a = vector("x", n)
-    definitions, symbols, parameters = [], {"x": a, "y": vector("y", n)}, []
-    for i in range(1, layers + 1):
-        w, b, z, h = matrix(f"W{i}", n, n), vector(f"b{i}", n), vector(f"z{i}", n), vector(f"a{i}", n)
-        definitions += [Definition(z, add(matmul(w, a), b)), Definition(h, apply("tanh", z))]
-        symbols |= {w.name: w, b.name: b, z.name: z, h.name: h}
-        parameters += [w.name, b.name]
-        a = h
-    loss = scalar("loss")
-    definitions.append(Definition(loss, norm(subtract(a, symbols["y"])) ** 2 / 2))
-    return Model(tuple(definitions), {**symbols, "loss": loss}), parameters
-
-
-def residual(layers: int) -> Model:
-    """h <- h + tanh(W h), all layers with weights of their own."""
-    lines = [f"h{i + 1} = h{i} + tanh(W{i} @ h{i})" for i in range(layers)]
-    shapes = {f"W{i}": ["n", "n"] for i in range(layers)} | {"h0": ["n"]}
-    return read_model("\n".join([*lines, f"loss = norm(h{layers})**2"]), shapes=shapes)
 
 
 def process(*arguments: str) -> float:
@@ -143,6 +107,8 @@ def latex() -> None:
 
 
 if __name__ == "__main__":
+    generated()
+    against_peers()
     chains()
     latex()
     residual_chains()

@@ -134,6 +134,8 @@ class Entries:
             node = factors[0].node
         elif len(factors) == 1 and factors[0].indices == out[::-1] and len(set(out)) == 2:
             node = self._lower.ops.transpose(factors[0].node)
+        elif (product := self._product(factors, out)) is not None:
+            node = product
         else:
             letters = dict(
                 zip(
@@ -147,6 +149,24 @@ class Entries:
             shape = tuple(self._sizes[i] for i in out)
             node = self._lower.graph.node("einsum", tuple(f.node for f in factors), spec, shape)
         return self._lower.ops.multiply(*scalars, node) if scalars else node
+
+    def _product(self, factors: list[_Factor], out: tuple[Symbol, ...]) -> Node | None:
+        """A contraction of two matrices or vectors over one index, as their product."""
+        if len(factors) != 2 or any(
+            len(f.indices) > 2 or len(set(f.indices)) != len(f.indices) for f in factors
+        ):
+            return None
+        shared = set(factors[0].indices) & set(factors[1].indices)
+        if len(shared) != 1 or shared & set(out):
+            return None
+        (k,) = shared
+        for a, b in (factors, factors[::-1]):
+            ends = tuple(i for f in (a, b) for i in f.indices if i != k)
+            if ends == out:
+                left = a.node if a.indices[-1] == k else self._lower.ops.transpose(a.node)
+                right = b.node if b.indices[0] == k else self._lower.ops.transpose(b.node)
+                return self._lower.ops.matmul(left, right)
+        return None
 
 
 def contracted(e: Expr, pairs: Sequence[tuple[Symbol, Expr]], v: Expr) -> Expr:

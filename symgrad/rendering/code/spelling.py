@@ -42,6 +42,7 @@ class Spelling:
     like: str | None = None  # the array that says dtype and device, for PyTorch
 
     first_import: ClassVar[str] = "import numpy as np"
+    vector_first: ClassVar[bool] = False  # x @ A where a textbook has A^T x
     convention: ClassVar[tuple[str, ...]] = (
         "Arrays of floats; a vector has one axis. One point a call. Needs NumPy{scipy} only.",
     )
@@ -178,6 +179,7 @@ class _Jax(Spelling):
         return f"jax.nn.{name}({', '.join(args)})"
 
     first_import = "import jax.numpy as jnp"
+    vector_first = True  # the compiler would write out A^T
     convention = (
         "JAX arrays of floats; a vector has one axis. One point a call.",
         "A pure function: works under jax.jit, jax.grad and jax.vmap (batches).",

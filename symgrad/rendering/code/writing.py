@@ -167,6 +167,8 @@ class Writer:
 
     def _matmul(self, node: Node) -> _Text:
         a, b = node.args
+        if self._say.vector_first and a.op == "transpose" and b.rank == 1 and a not in self._variables:
+            a, b = b, a.args[0]
         level = _PRODUCT if a.op == "matmul" else _POWER
         return f"{self.at(a, level)} @ {self.at(b, _POWER)}", _PRODUCT
 
