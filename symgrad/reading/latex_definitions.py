@@ -28,6 +28,8 @@ from symgrad.expr import (
     leaf_name,
     shape_of,
 )
+from symgrad.reading.latex_claims import Claims
+from symgrad.reading.latex_explore import explore
 from symgrad.reading.latex_functions import FUNCTION_WORDS, elementwise_name
 from symgrad.reading.latex_meaning import Meaning
 from symgrad.reading.latex_scope import Alias, Function, Marked, Scope, Unbound, at_layers, marked, stem_of
@@ -308,8 +310,6 @@ def is_function_definition(setting: Setting, chain: Node) -> bool:
 
 def _names_a_derivative(setting: Setting, text: str, first: Node, side: Node) -> bool | None:
     r"""\delta^{(l)} = dL/dz^{(l)}, for every layer that has both names."""
-    from symgrad.reading.latex import _Claims
-
     if not any(n.kind in ("partial", "nabla") for n in walk_nodes(side)) and derivative_parts(side) is None:
         return None
     letters = _script_letters(first) & _script_letters(side)
@@ -321,7 +321,7 @@ def _names_a_derivative(setting: Setting, text: str, first: Node, side: Node) ->
     for layers in trials:
         scope = setting.scope(text, {**setting.layers, **layers})
         scope.may_bind = not layers
-        claims = _Claims(scope, setting, text, ())
+        claims = Claims(scope, setting, text, ())
         try:
             name = _whole_or_none(scope, claims.meaning, first)
             scope.may_bind = not layers
@@ -443,8 +443,6 @@ def _values(
     setting: Setting, text: str, first: Node, side: Node
 ) -> tuple[list[tuple[dict[str, int], Val]], SymgradError]:
     """The values of a right side at every layer, with the letters on the left as indices."""
-    from symgrad.reading.latex import _explore
-
     is_open = not setting.context.definitions and setting.context.model is None
     letters = _script_letters(first) if is_open else set()
     given = {k: n for k, n in setting.layers.items() if k not in letters}
@@ -454,7 +452,7 @@ def _values(
         value = _over_left_indices(setting, scope, first, side)
         return {k: n for k, n in scope.layers.items() if given.get(k) != n}, value
 
-    return _explore(attempt, setting, text, given)
+    return explore(attempt, setting, text, given)
 
 
 def _over_left_indices(setting: Setting, scope: Scope, first: Node, side: Node) -> Val:

@@ -16,6 +16,7 @@ from symgrad.expr import (
     is_scalar,
     leaf_name,
 )
+from symgrad.reading.latex_claims import Claims
 from symgrad.reading.latex_functions import elementwise_name
 from symgrad.reading.latex_scope import Alias, Function, Marked, Unbound, at_layers, marked, stem_of
 from symgrad.reading.latex_setting import Setting
@@ -192,8 +193,6 @@ def _is_derivative(node: Node) -> bool:
 
 def _derivative_of(setting: Setting, node: Node, layer: int | None = None) -> tuple[Expr, Expr] | None:
     """Of what and by what a writing is a derivative; entries stand for the whole."""
-    from symgrad.reading.latex import _Claims
-
     letters = {n.text for n in walk_nodes(node) if n.kind == "letter"}
     candidates: list[dict[str, int]] = [{}]
     if layer is not None:
@@ -202,7 +201,7 @@ def _derivative_of(setting: Setting, node: Node, layer: int | None = None) -> tu
         scope = setting.scope(setting_source(node), {**setting.layers, **layers})
         scope.may_bind = True
         try:
-            left = _Claims(scope, setting, scope.source, ())._derivative_side(node)
+            left = Claims(scope, setting, scope.source, ())._derivative_side(node)
         except (SymgradError, Unbound, OpenSize):
             continue
         if left is not None:
