@@ -22,7 +22,8 @@ from symgrad.errors import OutputError, SymgradError, UnsupportedError
 
 __all__ = ["main"]
 
-_LATER = ("html", "pdf", "ipynb")
+_DERIVATION_FORMATS = ("text", "md", "tex", "html", "json", "expr", "numpy", "jax", "torch")
+_ELSEWHERE = ("html", "pdf", "ipynb")
 
 
 class _Group(click.Group):
@@ -61,7 +62,7 @@ def cli() -> None:
     "--format",
     "form",
     default="text",
-    help="text, md, tex, json; expr (the answer alone); numpy, jax or torch (code).",
+    help="text, md, tex, html, json; expr (the answer alone); numpy, jax or torch (code).",
 )
 @click.option("--lang", default="en", help="Language of the words: en or zh.")
 @click.option("-o", "--output", help="Write to a file instead of standard output.")
@@ -88,7 +89,7 @@ def derive(question: str | None, **options: Any) -> None:
     from symgrad.api import derive as derive_it
 
     question = question.strip()
-    form = _known_format(options["form"], ("text", "md", "tex", "json", "expr", "numpy", "jax", "torch"))
+    form = _known_format(options["form"], _DERIVATION_FORMATS)
     _check_choice("--kind", options["kind"], ("gradient", "jacobian", "hessian", "differential"))
     _check_choice("--layout", options["layout"], ("gradient", "numerator", "denominator"))
     asked: Any = question
@@ -320,7 +321,7 @@ def _answer(text: str, output: str | None) -> None:
 def _known_format(form: str, known: tuple[str, ...]) -> str:
     if form in known:
         return form
-    if form in _LATER:
+    if form in _ELSEWHERE:
         raise UnsupportedError(
             f"the format {form} is not available here", hint="available: " + ", ".join(known)
         )

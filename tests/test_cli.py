@@ -32,7 +32,13 @@ def test_the_answer_in_the_text_language(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize(
     ("form", "holds"),
-    [("text", "2 Xᵀ (X w − y) / n"), ("md", "$$"), ("tex", "\\begin{document}"), ("json", '"steps"')],
+    [
+        ("text", "2 Xᵀ (X w − y) / n"),
+        ("md", "$$"),
+        ("tex", "\\begin{document}"),
+        ("html", "<math"),
+        ("json", '"steps"'),
+    ],
 )
 def test_every_format(capsys: pytest.CaptureFixture[str], form: str, holds: str, lang: str) -> None:
     code, out, _ = call(capsys, *LEAST_SQUARES, "--format", form, "--lang", lang)
@@ -140,7 +146,7 @@ def test_given_definitions_and_assumptions(capsys: pytest.CaptureFixture[str]) -
         (["derive", "x @ x", "--shapes", "x: n"], 2, "--wrt"),
         (["derive"], 2, "a question is missing"),
         (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--kind", "laplacian"], 2, "one of"),
-        (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--format", "html"], 3, "not available"),
+        (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--format", "pdf"], 3, "not available"),
         (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--format", "docx"], 2, "no format"),
         (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--lang", "de"], 2, "de"),
         (["derive", "missing.sg", "--of", "f", "--wrt", "x"], 2, "missing.sg"),

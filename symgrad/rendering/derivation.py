@@ -35,7 +35,7 @@ def document_of(derivation: Derivation, lang: str = "en", notation: Notation | N
 def render(
     derivation: Derivation, form: str = "text", lang: str = "en", notation: Notation | None = None
 ) -> str:
-    """The derivation as a document: `text` for a terminal, `md`, or `tex` (complete, ready to compile).
+    """The derivation as a document: `text` for a terminal, `md`, `tex` (ready to compile), or `html` (one file).
 
     >>> from symgrad.api import derive
     >>> print(render(derive("x @ x", "x", shapes="x: n", check=False)).splitlines()[0])
@@ -43,14 +43,19 @@ def render(
 
     Raises   UnsupportedError for another format, RecipeError for a language without phrases
     """
-    return write_document(document_of(derivation, lang, notation), _format(form))
+    document = document_of(derivation, lang, notation)
+    if form == "html":
+        from symgrad.rendering.html import write_html
+
+        return write_html(document)
+    return write_document(document, _format(form))
 
 
 def _format(form: str) -> Format:
     for known in FORMATS:
         if form == known:
             return known
-    raise UnsupportedError(f"there is no format {form!r}", hint=f"formats: {', '.join(FORMATS)}")
+    raise UnsupportedError(f"there is no format {form!r}", hint=f"formats: {', '.join((*FORMATS, 'html'))}")
 
 
 def latex_block(derivation: Derivation, notation: Notation | None = None) -> str:
