@@ -292,13 +292,13 @@ def rules(name: str | None, form: str, output: str | None) -> None:
 def gallery(check: bool, output: str) -> None:
     """Write the gallery: the handout, single derivations, the rule catalogue."""
     from symgrad.files import write_files
-    from symgrad.gallery import make_gallery, stale
+    from symgrad.gallery import make_gallery, samples, stale
 
     folder = Path(output)
     _check_folder(folder)
     files = dict(_progress(make_gallery(), 20, "gallery"))
     if not check:
-        write_files(files, folder)
+        write_files({**files, **dict(samples())}, folder)
         click.echo(f"{len(files)} files in {folder}", err=True)
         return
     outdated = stale(files, folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from symgrad.api import derive
 from symgrad.reading import read_model
 
-__all__ = ["NETWORKS", "QUESTIONS", "make_gallery", "stale"]
+__all__ = ["NETWORKS", "QUESTIONS", "make_gallery", "samples", "stale"]
 
 QUESTIONS: dict[str, tuple[str, str, str]] = {
     "least_squares": (
@@ -196,6 +196,23 @@ def make_gallery() -> Iterator[tuple[str, str]]:
             yield f"{recipe}/{name}", text
 
 
+def samples() -> Iterator[tuple[str, bytes]]:
+    """One recipe as PDF, for students in Chinese and for instructors in English; nothing without Typst.
+
+    Their bytes depend on the release of Typst, so `stale` does not look at them.
+    """
+    from symgrad.rendering.handout import Choice, load_recipe, made
+    from symgrad.rendering.pdf import has_typst
+
+    if not has_typst():
+        return
+    recipe = load_recipe("softmax")
+    for choice in (Choice(["zh"], ["pdf"]), Choice(["en"], ["pdf"], ("instructor",))):
+        for name, content in made(recipe, choice):
+            if isinstance(content, bytes):
+                yield f"softmax/{name}", content
+
+
 def _networks() -> Iterator[tuple[str, str]]:
     """Derivations through networks and layers in both languages, and a stability sheet."""
     from inspect import cleandoc
@@ -226,6 +243,8 @@ def stale(files: Mapping[str, str], folder: Path) -> list[str]:
             outdated.append(name)
     made = {folder / name for name in files}
     outdated += [
-        str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file() and p not in made
+        str(p.relative_to(folder))
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p not in made and p.suffix != ".pdf"
     ]
     return outdated

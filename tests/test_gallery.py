@@ -35,6 +35,7 @@ def test_check_says_what_is_stale(
     made: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("symgrad.gallery.make_gallery", lambda: iter(made.items()))
+    monkeypatch.setattr("symgrad.gallery.samples", lambda: iter([("a/b.pdf", b"%PDF")]))
     assert run(["gallery", "-o", str(tmp_path)]) == 0
     assert run(["gallery", "--check", "-o", str(tmp_path)]) == 0
     (tmp_path / "rules.md").write_text("mine\n")

@@ -289,3 +289,25 @@ def test_no_formula_is_typed_into_a_template() -> None:
     for path in (Path(__file__).parents[1] / "templates" / "document").glob("*.jinja"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\\(frac|partial|sum|prod|mathrm|left)|∂|\d\s*[=+×]", text), path
+
+
+def test_a_single_block_of_ones_own_is_taken_and_the_others_stay(tmp_path: Path) -> None:
+    own(tmp_path, "<% block paragraph %>\n\n! << content >> << super() >>\n<% endblock %>\n")
+    text = write_document(document(Paragraph((Words("mine"),))), "md", [tmp_path])
+    assert text.startswith("# T\n")
+    assert "! mine" in text
+    assert text.count("mine") == 2
+
+
+def test_a_block_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    own(tmp_path, "<% block paragraf %>x<% endblock %>\n")
+    with pytest.raises(RecipeError, match="no block paragraf") as caught:
+        write_document(document(), "md", [tmp_path])
+    assert "paragraph" in str(caught.value)
+
+
+def test_a_fault_in_a_block_names_its_line(tmp_path: Path) -> None:
+    own(tmp_path, "<% block paragraph %>\n<< nothing >>\n<% endblock %>\n")
+    with pytest.raises(RecipeError, match="'nothing' is undefined") as caught:
+        write_document(document(Paragraph((Words("x"),))), "md", [tmp_path])
+    assert caught.value.line == 2
