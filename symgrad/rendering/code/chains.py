@@ -72,10 +72,14 @@ class Operations:
             return self.outer(a.args[1], a.args[0])
         if a.op in ("eye", "diag"):
             return a
+        if a.op == "multiply" and all(f.rank == 0 for f in a.args[:-1]):
+            return self.multiply(*a.args[:-1], self.transpose(a.args[-1]))
         return self.graph.node("transpose", (a,), None, a.shape[::-1])
 
     def matmul(self, a: Node, b: Node) -> Node:
-        """A @ b."""
+        """A @ b; the commutation matrix times vec(V) is vec(V^T)."""
+        if a.op == "commutation" and b.op == "vec" and a.attr == b.args[0].shape:
+            return self.graph.node("vec", (self.transpose(b.args[0]),), None, b.shape)
         return self.graph.node("matmul", (a, b), None, (*a.shape[:-1], *b.shape[1:]))
 
     def outer(self, a: Node, b: Node) -> Node:
@@ -97,6 +101,19 @@ class Operations:
     def divide(self, a: Node, b: Node) -> Node:
         """A / b entry by entry, with NumPy's broadcasting."""
         return self.graph.node("divide", (a, b), None, max(a.shape, b.shape, key=len))
+
+    def reshape(self, a: Node, rows: Expr, cols: Expr) -> Node:
+        """The entries of a 1-D array, row by row, as a matrix."""
+        if a.op == "ravel" and a.args[0].shape == (rows, cols):
+            return a.args[0]
+        if a.op == "vec" and a.args[0].shape == (cols, rows):
+            return self.transpose(a.args[0])
+        if a.op == "multiply" and all(f.rank == 0 for f in a.args[:-1]):
+            return self.multiply(*a.args[:-1], self.reshape(a.args[-1], rows, cols))
+        if a.op == "add" and all(f.rank == 1 for f in a.args):
+            terms = tuple(self.reshape(f, rows, cols) for f in a.args)
+            return self.graph.node("add", terms, a.attr, (rows, cols))
+        return self.graph.node("reshape", (a,), (rows, cols), (rows, cols))
 
     def column(self, v: Node) -> Node:
         """v[:, None]: broadcasts along rows."""
@@ -261,7 +278,7 @@ def _pair(ops: Operations, left: Factor, right: Factor) -> Factor:
 
 def _kron_times(ops: Operations, a: Node, b: Node, v: Node) -> Node:
     """(A kron B) v is A V B^T for the matrix V with the entries of v row by row; an identity drops out."""
-    table: Node = ops.graph.node("reshape", (v,), (a.shape[1], b.shape[1]), (a.shape[1], b.shape[1]))
+    table = ops.reshape(v, a.shape[1], b.shape[1])
     if b.op != "eye":
         table = ops.matmul(table, ops.transpose(b))
     if a.op != "eye":

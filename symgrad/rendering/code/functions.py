@@ -38,8 +38,6 @@ from symgrad.expr import (
     vec,
 )
 from symgrad.rendering.code.graph import Node, Shape
-from symgrad.rendering.code.indices import Entries as IndexEntries
-from symgrad.rendering.code.indices import contracted, split_delta
 from symgrad.rendering.code.lowering import Lowering, array_shape
 from symgrad.rendering.code.spelling import SPELLINGS, Spelling
 from symgrad.rendering.code.stable import stable
@@ -57,25 +55,27 @@ CODE_FORMATS = tuple(SPELLINGS)
 class _Output:
     """One array that a function returns: what it is called in the docstring, and its value.
 
-    An expression of entries has its free indices with their sizes, in the order of the axes.
+    `table` says that the value is vec of a matrix of that shape, which is returned.
     """
 
     expr: Expr
     says: str = ""
-    indices: tuple[tuple[Symbol, Expr], ...] | None = None
+    table: tuple[Expr, Expr] | None = None
 
     @property
     def shape(self) -> Shape:
         """The shape of the array."""
-        if self.indices is not None:
-            return tuple(n for _, n in self.indices)
+        if self.table is not None:
+            return self.table
         return array_shape(self.expr.shape) if is_matrix(self.expr) else ()
 
     def node(self, lowering: Lowering, tidy: Simplifier) -> Node:
         """How it is computed."""
-        if self.indices is None:
-            return lowering(stable(self.expr, tidy))
-        return IndexEntries(lowering, dict(self.indices)).array(self.expr, [i for i, _ in self.indices])
+        node = lowering(stable(self.expr, tidy))
+        if self.table is not None:
+            rows, cols = self.table
+            node = lowering.ops.transpose(lowering.ops.reshape(node, cols, rows))
+        return node
 
 
 def to_code(derivation: Any, form: str = "numpy") -> str:
@@ -89,7 +89,7 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
     def gradient_x(x, A):
         """The gradient of x @ A @ x by x.
     <BLANKLINE>
-            (A.T + A) @ x
+            (A + A.T) @ x
     <BLANKLINE>
         Arguments
             x: n
@@ -99,7 +99,7 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
     <BLANKLINE>
         Arrays of floats; a vector has one axis. One point a call. Needs NumPy only.
         """
-        return A.T @ x + A @ x
+        return A @ x + A.T @ x
     <BLANKLINE>
 
     Raises   UnsupportedError for another format, and for what has no array code
@@ -116,13 +116,6 @@ def to_code(derivation: Any, form: str = "numpy") -> str:
     module = _Module(derivation, SPELLINGS[form]())
     final = derivation.final
     kind = derivation.kind
-    found = derivation.indices
-    if derivation.in_indices and found is not None:
-        entry = found.named if found.entry is None else found.entry
-        module.function(kind, [_Output(entry, indices=found.indices)], f"The {kind} of {{f}} by {{wrt}}.")
-        if kind == "hessian" and len(found.indices) == 4:
-            module.hessian_by_a_matrix(entry, found.indices)
-        return module.text()
     module.function(kind, [_Output(final)], f"The {kind} of {{f}} by {{wrt}}.")
     if kind == "hessian" and is_matrix(derivation.wrt):
         module.hessian_parts()
@@ -149,10 +142,8 @@ class _Module:
         inputs += [s for s in leaves(derivation.of) if s not in self._values and s not in inputs]
         self._inputs = _as_in_the_text([s for s in inputs if not _is_size(s)], self.model, derivation.of)
 
-    def _is_new(self, s: Expr, inputs: Sequence[Expr], output: _Output) -> bool:
-        if s in inputs or s in self._values or _is_size(s):
-            return False
-        return output.indices is None or not s.is_integer  # an index of entries is no argument
+    def _is_new(self, s: Expr, inputs: Sequence[Expr]) -> bool:
+        return s not in inputs and s not in self._values and not _is_size(s)
 
     def text(self) -> str:
         """The module."""
@@ -169,7 +160,7 @@ class _Module:
         lowering = Lowering(self._values, tidy)
         nodes = [o.node(lowering, tidy) for o in outputs]
         inputs = [*self._inputs, *(e for e in extra if e not in self._inputs)]
-        inputs += [s for o in outputs for s in leaves(o.expr) if self._is_new(s, inputs, o)]
+        inputs += [s for o in outputs for s in leaves(o.expr) if self._is_new(s, inputs)]
         parameters = _parameters(inputs)
         callables = [
             identifier(f + "'" * order) for f, most in lowering.functions.items() for order in range(most + 1)
@@ -193,8 +184,10 @@ class _Module:
         shape = shape_of(d.wrt)
         v = self._direction()
         product = matmul(d.final, vec(v)) if shape[1] != 1 else matmul(d.final, v)
-        says = f"The Hessian of {{f}} by {{wrt}} times the vector {v.name}; the Hessian is not built."
-        self.function("hessian_product", [_Output(product)], says, extra=[v], formula=f"H @ {v.name}")
+        what = "vector" if shape[1] == 1 else "matrix"
+        says = f"The Hessian of {{f}} by {{wrt}} times the {what} {v.name}; the Hessian is not built."
+        output = _Output(product, table=None if shape[1] == 1 else shape)
+        self.function("hessian_product", [output], says, extra=[v], formula=f"H @ {v.name}")
         compressed = _compressed(d.final)
         if compressed is not None:
             formula, outputs = compressed
@@ -204,24 +197,6 @@ class _Module:
                 "The parts of the Hessian of {f} by {wrt}.",
                 formula=f"H = {formula}",
             )
-
-    def hessian_by_a_matrix(self, entry: Expr, indices: Sequence[tuple[Symbol, Expr]]) -> None:
-        """The product with a matrix, and the matrix of I kron M where the entries have a delta."""
-        v = self._direction()
-        by = tuple(indices[:2])
-        product = contracted(entry, indices[2:], v)
-        says = f"The Hessian of {{f}} by {{wrt}} times the matrix {v.name}; the Hessian is not built."
-        formula = f"sum over r, s of H[p, q, r, s] * {v.name}[r, s]"
-        self.function("hessian_product", [_Output(product, indices=by)], says, extra=[v], formula=formula)
-        for a, b, text in ((0, 2, "eye(m)[p, r] * M[q, s]"), (1, 3, "M[p, r] * eye(n)[q, s]")):
-            rest = split_delta(entry, indices[a][0], indices[b][0])
-            if rest is not None:
-                kept = tuple(i for n, i in enumerate(indices) if n not in (a, b))
-                title = "The matrix M in the Hessian of {f} by {wrt}."
-                self.function(
-                    "hessian_parts", [_Output(rest, "M", kept)], title, formula=f"H[p, q, r, s] = {text}"
-                )
-                return
 
     def _direction(self) -> Expr:
         names = {leaf_name(s) for s in self._inputs}

@@ -439,7 +439,14 @@ class Lowering:
         return self.graph.node("eye", (), e.shape[0], tuple(e.shape))
 
     def _kron(self, e: Expr) -> Node:
-        return self.ops.plain(Factor(e.shape[0], e.shape[1], "kron", tuple(self(p) for p in e.args)))
+        """A row beside a matrix has one axis, as NumPy takes it; a column gets its second axis."""
+        flat = all(is_column(p) for p in e.args)
+        parts = [self.ops.column(self(p)) if is_column(p) and not flat else self(p) for p in e.args]
+        result, rows, cols = parts[0], e.args[0].shape[0], e.args[0].shape[1]
+        for node, part in zip(parts[1:], e.args[1:], strict=True):
+            rows, cols = rows * part.shape[0], cols * part.shape[1]
+            result = self.graph.node("kron", (result, node), None, array_shape((rows, cols)))
+        return result
 
     def _commutation(self, e: Expr) -> Node:
         return self.graph.node("commutation", (), tuple(e.args), tuple(e.shape))

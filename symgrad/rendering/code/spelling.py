@@ -160,10 +160,9 @@ class Spelling:
         """Full convolution."""
         return self.call("convolve", x, w) if rank == 1 else self.scipy("signal", "convolve2d", x, w)
 
-    def einsum(self, spec: str, args: list[str]) -> str:
-        """A contraction; of several arrays in a cheap order, by matrix products."""
-        order = ("optimize=True",) if len(args) > 1 else ()
-        return self.call("einsum", f'"{spec}"', *args, *order)
+    def kron(self, a: str, b: str) -> str:
+        """The Kronecker product."""
+        return self.call("kron", a, b)
 
     def scalar(self, node: Node, text: str) -> str:
         """A scalar as the argument of a function."""
@@ -171,9 +170,6 @@ class Spelling:
 
 
 class _Jax(Spelling):
-    def einsum(self, spec: str, args: list[str]) -> str:
-        return self.call("einsum", f'"{spec}"', *args)
-
     def _nn(self, name: str, *args: str) -> str:
         self.imports.add("import jax")
         return f"jax.nn.{name}({', '.join(args)})"
@@ -258,8 +254,9 @@ class _Torch(Spelling):
     def flip(self, x: str, rank: int) -> str:
         return self.call("flip", x, f"dims={tuple(range(rank))}")
 
-    def einsum(self, spec: str, args: list[str]) -> str:
-        return self.call("einsum", f'"{spec}"', *args)
+    def kron(self, a: str, b: str) -> str:
+        # PyTorch refuses some transposed matrices here
+        return self.call("kron", *(f"{_atom(x)}.contiguous()" for x in (a, b)))
 
     def _conv(self, x: str, w: str, rank: int, *padding: str) -> str:
         self.imports.add("import torch.nn.functional")
