@@ -308,6 +308,10 @@ class _Search:
             yield from order_and_transposes(e, shape)
         elif shape:
             yield from whole_shape(e, shape)
+            for name in self.words.names:
+                if is_matrix(name) and len(shape_of(name)) == len(shape):
+                    value = scale(e, name)
+                    yield Edit("shape mismatch", value, e, value)
 
     def _shape(self) -> tuple[Expr, ...] | None:
         if self.claim.kind == "gradient" and self.claim.wrt is not None and self.claim.wrt_entry is None:
