@@ -22,7 +22,7 @@ from symgrad.expr import (
 from symgrad.expr.entrywise import lift, lower
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.properties import Properties
-from symgrad.simplifying.scalars import hidden_functions, hidden_matrices, meeting, signs_turned
+from symgrad.simplifying.scalars import hidden_functions, hidden_matrices, meeting, over_factors, signs_turned
 from symgrad.simplifying.table import rewrite
 
 
@@ -81,7 +81,14 @@ def entry_algebra(node: Expr, known: Properties) -> Expr | None:
     hidden, functions = hidden_functions(entry)
     with distribute(False):
         reduced = cancel(hidden)
-        forms = [hidden, reduced.factor(), factor_terms(reduced), reduced, hidden.expand()]
+        forms = [
+            hidden,
+            reduced.factor(),
+            factor_terms(reduced),
+            over_factors(reduced),
+            reduced,
+            hidden.expand(),
+        ]
     for form in forms:
         candidate = lift(signs_turned(form).xreplace(functions).xreplace(scalars), atoms, node.shape)
         if cost(candidate) < limit:

@@ -132,6 +132,8 @@ def diagonal_times_vector(node: Expr, known: Properties) -> Expr | None:
     c, factors = factors_of(node)
     for i in range(len(factors) - 1):
         a, b = factors[i], factors[i + 1]
+        if isinstance(a, DiagMatrix) and isinstance(b, DiagMatrix):
+            return matmul(c, *factors[:i], diag(hadamard(a.args[0], b.args[0])), *factors[i + 2 :])
         if isinstance(a, DiagMatrix):
             for j in range(i + 2, len(factors) + 1):
                 if is_column(tail := matmul(*factors[i + 1 : j])):
@@ -222,6 +224,12 @@ def _diagonal_closed(m: Expr, known: Properties) -> Expr | None:
     for i in range(1, len(m.args)):
         if m.args[i].shape[0] == 1:
             return hadamard(matmul(*m.args[:i]), turned(matmul(*m.args[i:]), known))
+    if isinstance(m.args[0], DiagMatrix):  # diag(diag(x) B) = x * diag(B)
+        return hadamard(m.args[0].args[0], diag(matmul(*m.args[1:])))
+    if isinstance(m.args[-1], DiagMatrix):
+        return hadamard(m.args[-1].args[0], diag(matmul(*m.args[:-1])))
+    if len(m.args) == 2 and isinstance(m.args[1], Transpose):  # the rows of A times those of B
+        return matmul(hadamard(m.args[0], m.args[1].arg), ones(m.args[0].shape[1]))
     for i, f in enumerate(m.args):
         if isinstance(f, DiagMatrix) and 0 < i < len(m.args) - 1:
             left, right = matmul(*m.args[:i]), matmul(*m.args[i + 1 :])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sympy import Abs, Add, Dummy, Expr, Mul, Pow, S, Symbol, Wild, cancel, cosh, exp, sign, sinh, tanh
 from sympy.core.parameters import distribute
-from sympy.matrices.expressions.hadamard import HadamardProduct
+from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.special import Identity, OneMatrix
@@ -13,6 +13,7 @@ from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.expr import (
     AsScalar,
+    Elementwise,
     EntrySum,
     add,
     as_scalar,
@@ -22,6 +23,8 @@ from symgrad.expr import (
     is_matrix,
     is_scalar,
     matmul,
+    same_size,
+    split_scale,
     trace,
     transpose,
 )
@@ -71,6 +74,22 @@ def ones_around(node: Expr, known: Properties) -> Expr | None:
     if is_scalar(inside):
         return None
     return entry_sum(transpose(inside) if is_column(transpose(inside)) else inside)
+
+
+@rewrite("ones beside what sums to one", AsScalar)
+def ones_beside(node: Expr, known: Properties) -> Expr | None:
+    """p^T (x + 1) = p^T x + 1 where the entries of p sum to one."""
+    m = node.arg
+    if not (isinstance(m, MatMul) and len(m.args) == 2 and isinstance(m.args[0], Transpose)):
+        return None
+    for p, x in ((m.args[0].arg, m.args[1]), (m.args[1], m.args[0].arg)):
+        if not isinstance(x, MatAdd) or not known.sums_to_one(p, None):
+            continue
+        constant = [t for t in x.args if isinstance(split_scale(t)[1], OneMatrix)]
+        rest = [t for t in x.args if t not in constant]
+        if constant and rest:
+            return add(matmul(transpose(p), add(*rest)), *(split_scale(t)[0] for t in constant))
+    return None
 
 
 @rewrite("what sums to one", EntrySum)
@@ -129,6 +148,10 @@ def sum_of_entrywise_product(node: Expr, known: Properties) -> Expr | None:
                     return matmul(transpose(matmul(*f.args[:j])), rest, transpose(matmul(*f.args[j:])))
     if len(m.args) == 2 and are_inverse(transpose(m.args[0]), m.args[1], known):
         return m.shape[0]
+    if len(m.args) == 2 and not any(isinstance(f, Elementwise | HadamardPower | MatAdd) for f in m.args):
+        for f, g in (m.args, m.args[::-1]):
+            if known.is_symmetric(f) and same_size(*m.shape):
+                return trace(matmul(f, g))
     return None
 
 
@@ -209,7 +232,7 @@ def scalar_algebra(node: Expr, known: Properties) -> Expr | None:
     hidden, matrices = hidden_matrices(node)
     hidden, functions = hidden_functions(hidden)
     reduced = cancel(hidden)
-    forms = [reduced.factor(), reduced]
+    forms = [reduced.factor(), reduced, over_factors(reduced)]
     cost = Cost()
     return min((signs_turned(f).xreplace(functions).xreplace(matrices) for f in forms), key=cost)
 
@@ -256,6 +279,13 @@ def hidden_functions(e: Expr) -> tuple[Expr, dict[Expr, Expr]]:
         return names.setdefault(part, Dummy(f"f{len(names)}", positive=part.is_positive, real=True))
 
     return hide(e), {v: k for k, v in names.items()}
+
+
+def over_factors(quotient: Expr) -> Expr:
+    """The numerator as it is over the factors of the denominator: (1 - x^2) / (1 + x^2)^2."""
+    above, below = quotient.as_numer_denom()
+    with distribute(False):
+        return Mul(above, Pow(below.factor(), -1))
 
 
 def signs_turned(product: Expr) -> Expr:

@@ -14,13 +14,17 @@ from sympy import Expr, Mul, S
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.hadamard import HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.special import Identity
 from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.expr import (
+    AsScalar,
     Assumptions,
+    EntrySum,
     Model,
     add,
+    as_scalar,
     hadamard,
     is_column,
     is_leaf,
@@ -34,7 +38,7 @@ from symgrad.expr import (
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.expand import expanded
 from symgrad.simplifying.properties import Properties
-from symgrad.simplifying.table import rewrites_for
+from symgrad.simplifying.table import rewrites_for, turned
 
 __all__ = ["Simplification", "Simplifier"]
 
@@ -162,7 +166,7 @@ class Simplifier:
 
     def _is_before(self, a: Expr, b: Expr) -> bool:
         """Whether `a` is shorter than `b`, or as long and earlier in the order."""
-        if a == b:
+        if a == b or (isinstance(a, AsScalar) and self._arranged(a) != a):
             return False
         cost_a, cost_b = self._cost(a), self._cost(b)
         if cost_a != cost_b:
@@ -181,10 +185,23 @@ class Simplifier:
                     return scale(sign, said)
             terms = sorted(node.args, key=self._place) if self.order else node.args
             return node if tuple(terms) == node.args else add(*terms)
+        if isinstance(node, AsScalar) and isinstance(node.arg, MatMul):
+            first, last = node.arg.args[0], node.arg.args[-1]
+            if (
+                isinstance(first, Transpose)
+                and self._is_increment(first.arg)
+                and not self._is_increment(last)
+            ):
+                return as_scalar(turned(node.arg, self.properties))  # x^T A dx
+            return node
         if isinstance(node, HadamardProduct):
             names = all(is_leaf(f) for f in node.args)
-            place = self._name_place if names else lambda f: (self._is_increment(f), node.args.index(f))
-            factors = sorted(node.args, key=place)
+            if names:
+                factors = sorted(node.args, key=self._name_place)
+            elif len(node.args) == 2:  # a name first, as in y * sigmoid(z)
+                factors = sorted(node.args, key=lambda f: (self._is_increment(f), not is_leaf(f)))
+            else:
+                factors = sorted(node.args, key=lambda f: (self._is_increment(f), node.args.index(f)))
             return node if tuple(factors) == node.args else hadamard(*factors)
         return node
 
@@ -221,6 +238,9 @@ def _rank(e: Expr) -> tuple[int, int]:
             if is_leaf(node):
                 leaves += 1
                 continue
+            transposes += isinstance(node, EntrySum) and isinstance(
+                node.arg, HadamardProduct
+            )  # a trace rather
             if isinstance(node, Transpose) and not is_column(node.arg):
                 transposes += 1 if is_leaf(node.arg) else 2 if node.arg.shape[0] != 1 else 3
             stack.append(a for a in node.args if isinstance(a, Expr))

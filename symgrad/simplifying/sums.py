@@ -19,7 +19,6 @@ from symgrad.expr import (
     eye,
     hadamard,
     is_column,
-    is_leaf,
     kron,
     matmul,
     scale,
@@ -27,7 +26,7 @@ from symgrad.expr import (
     transpose,
 )
 from symgrad.simplifying.properties import Properties
-from symgrad.simplifying.table import factors_of, rewrite
+from symgrad.simplifying.table import factors_of, rewrite, turned
 
 
 @rewrite("like terms", MatAdd)
@@ -111,16 +110,13 @@ def common_factor(node: Expr, known: Properties) -> Expr | None:
 
 @rewrite("sum of transposes", MatAdd)
 def sum_of_transposes(node: Expr, known: Properties) -> Expr | None:
-    """(A B)^T + C^T = (A B + C)^T, where products are transposed."""
-    inside = []
-    for t in node.args:
-        c, rest = split_scale(t)
-        if not isinstance(rest, Transpose) or is_column(rest.arg):
-            return None
-        inside.append(scale(c, rest.arg))
-    if all(is_leaf(split_scale(t)[1]) for t in inside):
+    """(A B)^T + C^T = (A B + C)^T, where that saves transposes of products."""
+    parts = [split_scale(t) for t in node.args]
+    if not any(isinstance(rest, Transpose) and isinstance(rest.arg, MatMul | MatAdd) for _, rest in parts):
         return None
-    return transpose(add(*inside))
+    if any(1 in rest.shape for _, rest in parts):
+        return None
+    return transpose(add(*(turned(t, known) for t in node.args)))
 
 
 @rewrite("sum of diagonal matrices", MatAdd)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from sympy import Expr
 from sympy.matrices.expressions.matmul import MatMul
+from sympy.matrices.expressions.matpow import MatPow
+from sympy.matrices.expressions.transpose import Transpose
 
-from symgrad.expr import matmul, split_scale, transpose
+from symgrad.expr import matmul, matpower, split_scale, transpose
 from symgrad.simplifying.properties import Properties
 
 __all__ = ["REWRITES", "Rewrite", "factors_of", "rewrite", "rewrites_for", "turned"]
@@ -55,7 +57,15 @@ def turned(m: Expr, known: Properties) -> Expr:
     """The transpose with the transposes at the factors, none where a factor is symmetric."""
     c, rest = split_scale(m)
     factors = rest.args if isinstance(rest, MatMul) else (rest,)
-    return matmul(c, *(f if known.is_symmetric(f) else transpose(f) for f in reversed(factors)))
+    return matmul(c, *(_turned_factor(f, known) for f in reversed(factors)))
+
+
+def _turned_factor(f: Expr, known: Properties) -> Expr:
+    if known.is_symmetric(f):
+        return f
+    if isinstance(f, MatPow) and isinstance(f.args[0], Transpose):
+        return matpower(f.args[0].arg, f.args[1])
+    return transpose(f)
 
 
 def factors_of(node: Expr) -> tuple[Expr, tuple[Expr, ...]]:
