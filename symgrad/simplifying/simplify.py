@@ -22,6 +22,7 @@ from symgrad.expr import (
     AsScalar,
     Assumptions,
     EntrySum,
+    Gradient,
     Model,
     add,
     as_scalar,
@@ -199,7 +200,10 @@ class Simplifier:
             if names:
                 factors = sorted(node.args, key=self._name_place)
             elif len(node.args) == 2:  # a name first, as in y * sigmoid(z)
-                factors = sorted(node.args, key=lambda f: (self._is_increment(f), not is_leaf(f)))
+                factors = sorted(
+                    node.args,
+                    key=lambda f: (self._is_increment(f), not (is_leaf(f) or isinstance(f, Gradient))),
+                )
             else:
                 factors = sorted(node.args, key=lambda f: (self._is_increment(f), node.args.index(f)))
             return node if tuple(factors) == node.args else hadamard(*factors)
