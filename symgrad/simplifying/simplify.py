@@ -199,7 +199,7 @@ class Simplifier:
             names = all(is_leaf(f) for f in node.args)
             if names:
                 factors = sorted(node.args, key=self._name_place)
-            elif len(node.args) == 2:  # a name first, as in y * sigmoid(z)
+            elif len(node.args) == 2 and self.order:  # a name first, as in y * sigmoid(z)
                 factors = sorted(
                     node.args,
                     key=lambda f: (self._is_increment(f), not (is_leaf(f) or isinstance(f, Gradient))),
