@@ -196,6 +196,26 @@ def test_a_matrix_of_samples_has_its_gradient_by_layers() -> None:
     assert to_numpy(stated.right).startswith("prod(k in l+1..L, kron(W[k], eye(m)) @ diag(vec(1 - A[k]**2)))")
 
 
+@pytest.mark.parametrize(
+    ("body", "wrt"),
+    [
+        # the part y^T belongs to no layer, and gets no adjoint from one layer alone
+        ("for l in 1..L:\n    a[l] = (y @ a[l-1]) * a[l-1]\nloss = x @ a[L]", "y"),
+        # indices that a closed form binds are kept apart from those that are put in
+        (
+            "b[0] = x\nfor l in 1..L:\n    a[l] = tanh(W[l] @ a[l-1])\n"
+            "for k in 1..L:\n    b[k] = tanh(V @ b[k-1] + a[k])\nloss = norm(b[L])",
+            "a[l]",
+        ),
+        ("for l in 1..L:\n    a[l] = W[l] @ a[l-1]\nz = W[L+1] @ a[L]\nloss = norm(z)**2", "W[l]"),
+        ("for l in 1..L:\n    a[l] = V @ a[l-1]\nloss = norm(V @ a[L])**2", "V"),
+    ],
+)
+def test_what_layers_share_is_told_from_what_they_own(body: str, wrt: str) -> None:
+    d = derive(read_model("W : n n\nV : n n\nx : n\ny : n\na[0] = x\n" + body), wrt, of="loss")
+    assert d.evidence.level in ("proved", "agrees")
+
+
 @pytest.mark.parametrize("text", [RECURRENT, ADDED_UP, STACKED])
 def test_a_wrong_answer_is_caught(text: str) -> None:
     d = derive(read_model(text), "W", of="loss", check=False)
@@ -238,6 +258,27 @@ CHAIN = "W : n n\nx : n\na[0] = x\nfor l in 1..L:\n    a[l] = W[l] @ a[l-1]\n"
             "x",
             UnsupportedError,
             "not the layers of the loop",
+            None,
+        ),
+        (
+            CHAIN.replace("a[0] = x\n", "") + "a[0] = x\nloss = norm(a[L])\n",
+            "W[l]",
+            DeriveError,
+            r"a\[0\] is used before it is defined",
+            (5, 1),
+        ),
+        (
+            CHAIN + "loss = norm(a[L]) + norm(W[1])\n",
+            "W[l]",
+            UnsupportedError,
+            "in the loop and on its own",
+            None,
+        ),
+        (
+            CHAIN.replace("W[l]", "W[l-1]") + "loss = norm(a[L])\n",
+            "W[l]",
+            DeriveError,
+            "outside the loop",
             None,
         ),
     ],

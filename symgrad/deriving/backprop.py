@@ -89,6 +89,7 @@ class Sweep:
     `adjoints` maps every input and every definition between it and `f` to its adjoint, written with the
     unevaluated gradients by the definitions that use it; `steps` are in order. `ambiguous` are parts without a name
     that stand in several definitions: a gradient by one of them would not say by which, so they get no step.
+    While one layer of many is swept, `layer` is its index: a part without it is shared by all layers, and gets none either.
     """
 
     f: Expr
@@ -96,6 +97,7 @@ class Sweep:
     adjoints: dict[Expr, Expr] = field(default_factory=dict)
     step_of: dict[Expr, int] = field(default_factory=dict)
     ambiguous: frozenset[Expr] = frozenset()
+    layer: Expr | None = None
 
     def record(self, rule: str, equation: Iterable[Expr], premises: Iterable[int]) -> int:
         """Add a step; equal neighbours of the chain are written once. Returns its number."""
@@ -299,7 +301,7 @@ def _settle_inner(
     """
     value = tidy(add(*(c.value for c in parts)))
     why = tuple(sorted({n for c in parts for n in c.premises}))
-    if node in sweep.ambiguous:
+    if node in sweep.ambiguous or (sweep.layer is not None and not node.has(sweep.layer)):
         return value, value, why
     only = parts[0] if len(parts) == 1 else None
     if value.is_Number or isinstance(value, Gradient | ScalarGradient):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
-from sympy import Dummy, Expr, S, Sum, Symbol
+from sympy import Dummy, Expr, Product, S, Sum, Symbol
 
 from symgrad.deriving.backprop import Contribution, Tidy, settle, sweep_back
 from symgrad.deriving.depth.closed import (
@@ -30,6 +30,7 @@ from symgrad.expr import (
     Loop,
     MatrixSum,
     Model,
+    OrderedProduct,
     ScalarGradient,
     add,
     gradient,
@@ -225,7 +226,9 @@ class _Descent:
         found: dict[Expr, list[Contribution]] = {}
         since = len(self.out.steps)
         members = {leaf for leaf in leaves(body) if self._is_active(leaf)}
+        self.sweep.layer = index
         sweep_back(self.sweep, [Definition(term, body)], {term: upstream}, (), self.tidy, found, members)
+        self.sweep.layer = None
         self._restate(since, {term: body})
         for leaf, given in found.items():
             given = [
@@ -283,6 +286,7 @@ class _Descent:
         reached = {leaf_name(leaf) for leaf in self.waiting} | set(self.by_layer)
         if not own & reached & self.active:
             return
+        self._used_alone(loop)
         self._check_ends(loop, own, {leaf_name(s) for s in states})
         outside = {d.symbol: self._outside(d.symbol, loop) for d in body}
         seeds: dict[Expr, Expr] = {}
@@ -313,7 +317,9 @@ class _Descent:
             extra = self._outside(variable, loop)
             if extra:
                 found[variable] = list(extra)
+        self.sweep.layer = index
         sweep_back(self.sweep, body, seeds, wanted, self.tidy, found, open_)
+        self.sweep.layer = None
         for d in body:
             if d.symbol in self.sweep.adjoints and d.symbol not in seeds:
                 self.general[leaf_name(d.symbol)] = (d.symbol, loop)
@@ -348,11 +354,36 @@ class _Descent:
             if not (last or (first and leaf_name(leaf) in states)) or (
                 last and leaf_name(leaf) not in states
             ):
-                allowed = f"{leaf_name(leaf)}[{loop.upper}]"
+                whole = f"sum({loop.index} in {loop.lower}..{loop.upper}, ..)"
+                state = (
+                    f"the last state, {leaf_name(leaf)}[{loop.upper}], or "
+                    if leaf_name(leaf) in states
+                    else ""
+                )
                 raise UnsupportedError(
                     f"the result uses {leaf_name(leaf)}[{where}], one layer's among many",
-                    hint=f"use the last state, such as {allowed}, or a sum over all layers",
+                    hint=f"use {state}all layers, as in {whole}",
                 )
+
+    def _used_alone(self, loop: Loop) -> None:
+        """Refuse a variable of whose family one member of the loop is also used on its own.
+
+        The gradient by that member differs from the formula for all others.
+        """
+        name = leaf_name(self.wrt)
+        inside = {leaf for d in loop.body for leaf in leaves(d.value) if leaf_name(leaf) == name}
+        if any(leaf_name(d.symbol) == name for d in loop.body):
+            return
+        for leaf in self.waiting:
+            if leaf_name(leaf) != name or index_of(leaf) is None:
+                continue
+            for member in inside:
+                low, high = (_where(member).xreplace({loop.index: b}) for b in (loop.lower, loop.upper))
+                if not is_beyond(_where(leaf), low, high):
+                    raise UnsupportedError(
+                        f"{name}[{_where(leaf)}] is used in the loop and on its own",
+                        hint="give the one that is used on its own a name of its own",
+                    )
 
     def _outside(self, symbol: Expr, loop: Loop) -> tuple[Contribution, ...]:
         """What sums over layers and later loops contribute to a member at the loop's general layer."""
@@ -554,6 +585,7 @@ class _Descent:
             return None
         if name in self.closed:
             symbol, form, numbers = self.closed[name]
+            form = _apart(form, where.free_symbols, self.names)
             return self.tidy(form.xreplace({_where(symbol): where})), numbers
         if name in self.general and self.general[name][0] in self.sweep.adjoints:
             symbol, loop = self.general[name]
@@ -623,8 +655,10 @@ class _Descent:
                 if isinstance(item, Loop) and symbol in {d.symbol for d in item.body}
             )
         shift = sympy.expand(_where(symbol) - loop.index)
+        self._used_alone(loop)
         lowest = loop.lower - 1 if name in {leaf_name(s) for s in states_of(loop)} else loop.lower
-        if is_beyond(where, lowest + shift, loop.upper + shift):
+        ends = [where.xreplace({loop.index: b}) for b in (loop.lower, loop.upper)]
+        if any(is_beyond(w, lowest + shift, loop.upper + shift) for w in (where, *ends)):
             raise DeriveError(
                 f"{name}[{where}] is outside the loop, which goes from {loop.lower} to {loop.upper}",
                 hint=f"ask for {name}[{loop.lower + shift}] to {name}[{loop.upper + shift}], or for {name}",
@@ -693,6 +727,20 @@ class _Descent:
         last = self.sweep.step_of[wrt]
         if out.closed is not None and out.closed != out.result:
             out.record("depth.parameter", (gradient(f, wrt), out.result, out.closed), [last, *used])
+
+
+def _apart(form: Expr, free: set[Expr], taken: set[str]) -> Expr:
+    """The form with other letters for the indices that it binds, where those are to be put in from outside."""
+    bound = [n.index for n in walk(form) if isinstance(n, MatrixSum | OrderedProduct)]
+    bound += [n.limits[0][0] for n in walk(form) if isinstance(n, Sum | Product)]
+    avoid = taken | {str(s) for s in free} | {str(b) for b in bound}
+    again: dict[Expr, Expr] = {}
+    for index in dict.fromkeys(bound):
+        if index in free:
+            letter = next((c for c in "ijkpqruv" if c not in avoid), f"{index}_")
+            avoid.add(letter)
+            again[index] = Symbol(letter, integer=True, positive=True)
+    return form.xreplace(again) if again else form
 
 
 def _has_gradients(e: Expr) -> bool:

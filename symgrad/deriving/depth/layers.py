@@ -144,11 +144,13 @@ def validate(model: Model, f: Expr) -> None:
     made: dict[str, tuple[Expr, Expr]] = {}
     later = {leaf_name(d.symbol) for d in model.definitions() if index_of(d.symbol) is not None}
     started: set[str] = set()
+    begun: set[Expr] = set()
     for item in model.items:
         if isinstance(item, Definition):
             _check_outside(model, item, made, later, started)
             if index_of(item.symbol) is not None:
                 started.add(leaf_name(item.symbol))
+                begun.add(item.symbol)
             later.discard(leaf_name(item.symbol)) if index_of(item.symbol) is None else None
             continue
         length = sympy.expand(item.upper - item.lower + 1)
@@ -161,6 +163,18 @@ def validate(model: Model, f: Expr) -> None:
                 hint="a depth is a name, such as L, or a number that is at least 1",
             )
         _check_body(model, item, made, later)
+        for s in states_of(item):
+            first = s.xreplace({item.index: item.lower - 1})
+            d = model.definition_of(first)
+            if d is not None and first not in begun:
+                _fail(
+                    model,
+                    d,
+                    leaf_name(first),
+                    DeriveError,
+                    f"{_spelt(first)} is used before it is defined: the loop stands before it",
+                    "put this line before the loop",
+                )
         for d in item.body:
             made[leaf_name(d.symbol)] = (item.lower, item.upper)
             later.discard(leaf_name(d.symbol))
