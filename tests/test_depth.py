@@ -261,13 +261,6 @@ CHAIN = "W : n n\nx : n\na[0] = x\nfor l in 1..L:\n    a[l] = W[l] @ a[l-1]\n"
             None,
         ),
         (
-            CHAIN.replace("a[0] = x\n", "") + "a[0] = x\nloss = norm(a[L])\n",
-            "W[l]",
-            DeriveError,
-            r"a\[0\] is used before it is defined",
-            (5, 1),
-        ),
-        (
             CHAIN + "loss = norm(a[L]) + norm(W[1])\n",
             "W[l]",
             UnsupportedError,

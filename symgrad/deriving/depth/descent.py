@@ -429,7 +429,8 @@ class _Descent:
     def _general_variable(self, body: Sequence[Definition], own: set[str], index: Symbol) -> Expr | None:
         """The member at the loop's general layer that the variable is an instance of, if it is one of a parameter."""
         name = leaf_name(self.wrt)
-        if index_of(self.wrt) is None or name in own:
+        made = {leaf_name(d.symbol) for d in self.model.definitions()}
+        if index_of(self.wrt) is None or name in own | made:  # what another loop makes is no parameter
             return None
         found = list(
             dict.fromkeys(
