@@ -239,6 +239,27 @@ def test_gradients_are_proved_and_their_faults_are_not(f: str, x: str, answer: s
             check_gradient(model, function, variable, fault)
 
 
+TIED = [
+    ("sum(A * S * S.T)", "S", "(A + A.T) * S", "2 * A * S"),
+    ("sum(p)**2", "p", "2 * ones(n)", "zeros(n)"),
+    ("sum(t * t)", "t", "2 * t", "ones(n)"),
+    ("tr(Q.T @ Q)", "Q", "2 * Q", "zeros(n, n)"),
+    ("tr(A @ S)", "S", "A.T", "A"),
+]
+
+
+@pytest.mark.parametrize(("f", "x", "right", "wrong"), TIED)
+def test_what_is_assumed_of_a_variable_holds_at_the_point_and_not_beside_it(
+    f: str, x: str, right: str, wrong: str
+) -> None:
+    model, function = read(f)
+    variable = model.symbols[x]
+    assert isinstance(variable, Expr)
+    for found in (Prover(model).gradient_equals, FieldTest(model).gradient_equals):
+        assert found(function, variable, read(right)[1])
+        assert not found(function, variable, read(wrong)[1])
+
+
 def test_products_over_layers_absorb_their_next_factor() -> None:
     k, first, last = (Symbol(c, integer=True, positive=True) for c in "kjL")
     n = size("n")

@@ -84,6 +84,11 @@ def check_answer(
     prover = Prover(question.model)
     if structure is None and (_led_to(prover, question, answer, steps) or _proved(prover, question, answer)):
         return Evidence("proved", PROOF, _compared(question, answer, None, count=1, sets=1).sizes)
+    if structure is not None:
+        tied = prover.structured_equals(question.of, question.wrt, answer, structure)
+        if tied is True:
+            sizes = _compared(question, answer, structure, count=1, sets=1).sizes
+            return Evidence("proved", PROOF, sizes)
     exact = _tested(FieldTest(question.model), question, answer, structure)
     if exact is not None:
         _compared(question, answer, structure, count=1, sets=1)

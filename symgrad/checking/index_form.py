@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import sympy
@@ -99,6 +100,23 @@ class _Head:
     symmetric: bool = False
 
 
+@dataclass(frozen=True)
+class Apart:
+    """A name that a derivative is taken by, without what is assumed of it: ties do not hold beside the point."""
+
+    leaf: Expr
+
+    @property
+    def is_Matrix(self) -> bool:
+        """Whether it is a matrix or a vector."""
+        return is_matrix(self.leaf)
+
+    @property
+    def shape(self) -> tuple[Expr, ...]:
+        """The shape of the name."""
+        return tuple(self.leaf.shape)
+
+
 class IndexForms:
     """Converts expressions over one set of names; `unfold` gives the definition of a name, or None.
 
@@ -112,9 +130,10 @@ class IndexForms:
         self._number: dict[Hashable, int] = {}
         self._next = 0
         self._size: dict[int, Expr] = {}
-        self._dependent: dict[tuple[int, Expr], bool] = {}
+        self._dependent: dict[tuple[int, Expr | Apart], bool] = {}
         self._work = 0
         self._ranges = 0
+        self.apart: Expr | None = None
         self.places: dict[Expr, int] = {}
         self.partial: Callable[[Expr], Terms] | None = None
         self._free_size: dict[int, Expr] = {}
@@ -210,6 +229,8 @@ class IndexForms:
 
     def scalar(self, e: Expr) -> Terms:
         """The terms of a scalar."""
+        if e == self.apart:
+            return self.factor(self.head("symbol", Apart(e), 0), ())
         if e.is_Rational:
             return self.number(Fraction(int(e.p), int(e.q)))
         if e.is_Float:
@@ -348,6 +369,8 @@ class IndexForms:
 
     def matrix(self, m: Expr, i: Index, j: Index) -> Terms:
         """The terms of the entry m[i, j]."""
+        if m == self.apart:
+            return self.factor(self.head("symbol", Apart(m), sum(s != 1 for s in m.shape)), (i, j))
         if is_leaf(m) or isinstance(m, Gradient):
             value = None if isinstance(m, Gradient) else self.unfold(m)
             if value is not None:
@@ -526,11 +549,16 @@ class IndexForms:
         if isinstance(base, Transpose):
             return self._matrix_power(MatPow(base.arg, k), j, i)
         if k.is_Integer:
-            if k < 0:
-                return self.matrix(matmul(*[Inverse(base)] * -int(k)), i, j)
-            if k > _MOST_POWER:
+            if abs(k) > _MOST_POWER:
                 raise NotDecided("a high matrix power")
-            return self.matrix(matmul(*[base] * int(k)), i, j) if k else self.delta(i, j)
+            inner = [self.fresh(m.shape[0]) for _ in range(abs(int(k)) - 1)]
+            places = list(pairwise([i, *inner, j])) if k else []
+            if k < 0:
+                head = self._matrix_head("inverse", base, 2)
+                return self.over(self.times(*(self.factor(head, at) for at in places)), *inner)
+            if k > 0:
+                return self.over(self.times(*(self.matrix(base, *at) for at in places)), *inner)
+            return self.delta(i, j)
         head = self._matrix_head("power", base, 2)
         return self.factor(head, (i, j), exponent(k))
 
@@ -1052,7 +1080,54 @@ class IndexForms:
 
     # --- derivatives ----------------------------------------------------------------------------------
 
-    def derivative(self, terms: Terms, x: Expr, a: Index, b: Index) -> Terms:
+    def derivative_of(self, form: Callable[[], Terms], x: Expr, *places: tuple[Index, Index]) -> Terms:
+        """The derivative of a form by the entry x[a, b] (and once more for each further place).
+
+        What is assumed of x is put in after the derivative is taken.
+        """
+        if not is_leaf(x):
+            raise NotDecided(f"a derivative by {x}")
+        if not self.assumptions.get(leaf_name(x)):
+            terms = form()
+            for place in places:
+                terms = self.derivative(self.reduced(terms), x, *place)
+            return terms
+        before, self.apart = self.apart, x
+        try:
+            terms = form()
+            for place in places:
+                terms = self.derivative(self.reduced(terms), Apart(x), *place)
+        finally:
+            self.apart = before
+        return self._together(terms, Apart(x))
+
+    def _together(self, terms: Terms, x: Apart) -> Terms:
+        """The terms with the name itself for one that was kept apart."""
+        return [
+            Term(t.coefficient, tuple((self._with_name(h, x), idx, e) for h, idx, e in t.factors), t.bound)
+            for t in terms
+        ]
+
+    def _with_name(self, h: int, x: Apart) -> int:
+        head = self.heads[h]
+        if not self._depends(h, x):
+            return h
+        if head.kind == "symbol":
+            return self.head("symbol", x.leaf, head.rank)
+        if head.kind not in ("power_of", "exp", "function", "inverse", "det", "logdet", "power"):
+            raise NotDecided(f"a {head.kind} of a name with assumptions")
+        inside = self.reduced(self._together(head.inside, x))
+        if not inside:
+            raise NotDecided("a function of zero")
+        key: Hashable = self.canonical(inside)
+        if head.kind == "function":
+            key = (head.key[0], key)  # type: ignore[index]
+        number = self.head(head.kind, key, head.rank, inside)
+        if head.kind == "inverse" and self.canonical(_turned(inside)) == key:
+            self.heads[number].symmetric = True
+        return number
+
+    def derivative(self, terms: Terms, x: Expr | Apart, a: Index, b: Index) -> Terms:
         """The derivative of a form by the entry x[a, b]."""
         result: Terms = []
         for t in terms:
@@ -1073,7 +1148,7 @@ class IndexForms:
     def _number_or_symbol(self, e: Exponent) -> Terms:
         return self.scalar(as_expr(e))
 
-    def _depends(self, h: int, x: Expr) -> bool:
+    def _depends(self, h: int, x: Expr | Apart) -> bool:
         known = self._dependent.get((h, x))
         if known is None:
             head = self.heads[h]
@@ -1086,7 +1161,7 @@ class IndexForms:
             self._dependent[(h, x)] = known
         return known
 
-    def _factor_derivative(self, h: int, idx: tuple[int, ...], x: Expr, a: Index, b: Index) -> Terms:
+    def _factor_derivative(self, h: int, idx: tuple[int, ...], x: Expr | Apart, a: Index, b: Index) -> Terms:
         """The derivative of a head, without its exponent."""
         head = self.heads[h]
         if head.kind == "symbol":
@@ -1139,19 +1214,11 @@ class IndexForms:
 
     def _inverse_of(self, head: _Head) -> int:
         number = self.head("inverse", head.key, 2, head.inside)
-        turned = [
-            Term(
-                t.coefficient,
-                tuple((h, tuple({0: 1, 1: 0}.get(i, i) for i in x), e) for h, x, e in t.factors),
-                t.bound,
-            )
-            for t in head.inside
-        ]
-        if self.canonical(turned) == head.key:
+        if self.canonical(_turned(head.inside)) == head.key:
             self.heads[number].symmetric = True
         return number
 
-    def _chain(self, head: _Head, idx: tuple[int, ...], x: Expr, a: Index, b: Index) -> Terms:
+    def _chain(self, head: _Head, idx: tuple[int, ...], x: Expr | Apart, a: Index, b: Index) -> Terms:
         name = head.key[0]  # type: ignore[index]
 
         def u() -> Terms:
@@ -1175,6 +1242,18 @@ class IndexForms:
         else:
             outer = self.function(f"{name}'", u(), idx)
         return self.times(outer, inner)
+
+
+def _turned(inside: Terms) -> Terms:
+    """The form of a matrix, transposed."""
+    return [
+        Term(
+            t.coefficient,
+            tuple((h, tuple({0: 1, 1: 0}.get(i, i) for i in x), e) for h, x, e in t.factors),
+            t.bound,
+        )
+        for t in inside
+    ]
 
 
 def _used(indices: Sequence[Index]) -> list[int]:

@@ -8,6 +8,8 @@ says that this method does not decide. It never says that something is false.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from functools import partial
 
 import sympy
 from sympy import Expr, Indexed, KroneckerDelta, Symbol
@@ -99,7 +101,29 @@ class Prover:
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
             place = _free(x)
-            return forms.derivative(forms.reduced(forms.scalar(f)), x, *place), self._terms(forms, answer)
+            return forms.derivative_of(lambda: forms.scalar(f), x, place), self._terms(forms, answer)
+
+        return self._decided(both, keep=x)
+
+    def structured_equals(self, f: Expr, x: Expr, answer: Expr, structure: str) -> bool | None:
+        """Whether the answer is the gradient by a matrix with tied entries, as defined from the gradient G without ties.
+
+        symmetric-subspace (G + G^T) / 2, symmetric-entries G + G^T - G o I, diagonal-entries G o I.
+        """
+        if self.model.has_loops or not fits(answer, shape_of(x)) or _free(x) != (0, 1):
+            return None
+
+        def both(forms: IndexForms) -> tuple[Terms, Terms]:
+            g, turned, again = (
+                forms.derivative_of(lambda: forms.scalar(f), x, place) for place in ((0, 1), (1, 0), (0, 1))
+            )
+            diagonal = forms.times(forms.delta(0, 1), again)
+            wanted = {
+                "symmetric-subspace": forms.scaled(g + turned, Fraction(1, 2)),
+                "symmetric-entries": g + turned + forms.scaled(diagonal, -1),
+                "diagonal-entries": diagonal,
+            }
+            return wanted[structure], self._terms(forms, answer)
 
         return self._decided(both, keep=x)
 
@@ -112,8 +136,9 @@ class Prover:
             f_place = _free(f)
             used = sum(i is not None for i in f_place)
             x_place = _free(x, used)
-            value = forms.matrix(f, *f_place) if is_matrix(f) else forms.scalar(f)
-            derived = forms.derivative(forms.reduced(value), x, *x_place)
+            derived = forms.derivative_of(
+                lambda: forms.matrix(f, *f_place) if is_matrix(f) else forms.scalar(f), x, x_place
+            )
             if sum(i is not None for i in (*f_place, *x_place)) > 2:
                 raise NotDecided("more than two indices")
             return derived, self._terms(forms, answer)
@@ -126,8 +151,8 @@ class Prover:
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            first = forms.reduced(forms.derivative(forms.reduced(forms.scalar(f)), x, 0, None))
-            return forms.derivative(first, x, 1, None), self._terms(forms, answer)
+            second = forms.derivative_of(lambda: forms.scalar(f), x, (0, None), (1, None))
+            return second, self._terms(forms, answer)
 
         if not is_matrix(x) or x.shape[1] != 1 or not fits(answer, (x.shape[0], x.shape[0])):
             return None
@@ -140,9 +165,10 @@ class Prover:
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
             place = _free(f)
-            value = forms.matrix(f, *place) if is_matrix(f) else forms.scalar(f)
             i, j = (forms.fresh(s) for s in x.shape) if is_matrix(x) else (None, None)
-            derived = forms.derivative(forms.reduced(value), x, i, j)
+            derived = forms.derivative_of(
+                lambda: forms.matrix(f, *place) if is_matrix(f) else forms.scalar(f), x, (i, j)
+            )
             increment = forms.matrix(dx, i, j) if is_matrix(dx) else forms.scalar(dx)
             return forms.over(forms.times(derived, increment), i, j), self._terms(forms, answer)
 
@@ -211,11 +237,15 @@ class Prover:
             raise NotDecided(f"what uses {v} is not settled")
         total: Terms = []
         if f not in {d.symbol for d in users} and v in leaves(f) and f != v:
-            total += forms.derivative(forms.reduced(forms.scalar(f)), v, *place)
+            total += forms.derivative_of(lambda: forms.scalar(f), v, place)
         for d in users:
             i, j = (forms.fresh(s) for s in d.symbol.shape) if is_matrix(d.symbol) else (None, None)
-            value = forms.matrix(d.value, i, j) if is_matrix(d.symbol) else forms.scalar(d.value)
-            local = forms.derivative(forms.reduced(value), v, *place)
+            entry = (
+                partial(forms.matrix, d.value, i, j)
+                if is_matrix(d.symbol)
+                else partial(forms.scalar, d.value)
+            )
+            local = forms.derivative_of(entry, v, place)
             above = gradient(f, d.symbol)
             if d.symbol == f:
                 upstream = ONE
@@ -239,9 +269,13 @@ class Prover:
             raise NotDecided("a partial derivative of something else than a definition")
         if is_matrix(name) != isinstance(f, MatrixElement) or is_matrix(by) != isinstance(x, MatrixElement):
             raise NotDecided("a partial derivative of a matrix")
-        value = forms.matrix(d.value, *forms.entry(f)) if is_matrix(name) else forms.scalar(d.value)
         place = forms.entry(x) if is_matrix(by) else (None, None)
-        return forms.derivative(forms.reduced(value), by, *place)
+        value = d.value
+        return forms.derivative_of(
+            lambda: forms.matrix(value, *forms.entry(f)) if is_matrix(name) else forms.scalar(value),
+            by,
+            place,
+        )
 
     def _users(self, v: Expr) -> list[Definition] | None:
         """The definitions that use a name directly, at the layer where they do; None if that is not settled."""
