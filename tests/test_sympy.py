@@ -171,7 +171,7 @@ CRASHING_IN_SYMPY = [
         "margin loss",
         ones(n).T * hadamard_product(-y, D * w).applyfunc(Lambda(t, log(1 + exp(t)))),
         w,
-        "-D.T @ (sigmoid(-y * (D @ w)) * y)",
+        "-D.T @ (y * sigmoid(-y * (D @ w)))",
     ),
     Case("square of a bilinear form", (a.T * X * b) ** 2, X, "2 * (a @ X @ b) * outer(a, b)"),
     Case("cosine", (a.T * x) / sqrt(x.T * x), x, "(a - (a @ x) * x / (x @ x)) / sqrt(x @ x)"),
