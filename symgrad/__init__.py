@@ -2,7 +2,7 @@
 
 >>> import symgrad
 >>> symgrad.derive("x @ A @ x", "x", shapes="x: n, A: n n").to_numpy()
-'(A.T + A) @ x'
+'(A + A.T) @ x'
 """
 
 from symgrad.api import Derivation, derive, gradients
