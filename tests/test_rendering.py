@@ -287,3 +287,9 @@ def test_brackets_are_where_the_reading_needs_them() -> None:
     assert to_numpy(scale(2, outer(x, y))) == "2 * outer(x, y)"
     assert to_numpy(negate(add(x, y))) == "-(x + y)"
     assert to_latex(matmul(Q, negate(x))) == "-Q x"
+
+
+def test_ones_beside_an_identity_are_no_number() -> None:
+    _, e = read_question("eye(n) - ones(n, n) / n", shapes="A: n n", definitions=["B = A"])
+    assert to_latex(e) == r"I - \frac{1}{n} \mathbf{1} \mathbf{1}^{\top}"
+    assert to_text(e) == "I − 𝟏 𝟏ᵀ / n"

@@ -171,17 +171,21 @@ class MathPrinter:
     # --- sums ------------------------------------------------------------------------------------------
 
     def p_sum(self, e: Expr) -> Piece:
-        """A sum with a positive term first; ones among other terms print as 1."""
+        """A sum with a positive term first.
+
+        Ones among other terms print as 1, as in 1 - a; beside an identity they keep their form, since there a number
+        would be read as a multiple of it.
+        """
         terms = list(e.args) if is_matrix(e) else scalar_terms(e)
-        several = len(terms) > 1
-        signed = leading_first([self._signed(t, several and is_matrix(e)) for t in terms])
+        as_one = is_matrix(e) and len(terms) > 1 and not any(_is_diagonal(t) for t in terms)
+        signed = leading_first([self._signed(t, as_one) for t in terms])
         text = (self.MINUS if signed[0][0] else "") + signed[0][1]
         for negative, piece in signed[1:]:
             text += f" {self.MINUS if negative else '+'} {piece}"
         return Piece(text, SUM)
 
-    def _signed(self, t: Expr, in_matrix_sum: bool) -> tuple[bool, str]:
-        if in_matrix_sum:
+    def _signed(self, t: Expr, ones_as_one: bool) -> tuple[bool, str]:
+        if ones_as_one:
             c, rest = split_scale(t)
             if isinstance(rest, OneMatrix):
                 t = c
@@ -556,6 +560,11 @@ class MathPrinter:
 
 def _complexity(e: Expr) -> tuple[int, str]:
     return (0 if e.is_Number else 1, str(e))
+
+
+def _is_diagonal(t: Expr) -> bool:
+    """Whether a term is a multiple of the identity or of a diagonal matrix."""
+    return isinstance(split_scale(t)[1], Identity | DiagMatrix)
 
 
 def _is_reciprocal(f: Expr) -> bool:
