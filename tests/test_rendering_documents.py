@@ -311,3 +311,13 @@ def test_a_fault_in_a_block_names_its_line(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="'nothing' is undefined") as caught:
         write_document(document(Paragraph((Words("x"),))), "md", [tmp_path])
     assert caught.value.line == 2
+
+
+def test_the_convention_is_named_where_entries_are_tied() -> None:
+    asked = {"wrt": "S", "shapes": "S: n n, A: n n"}
+    free = str(derive("tr(A @ S)", **asked, assume="S: symmetric"))
+    assert "with all entries of S free" in free
+    assert "within the symmetric matrices" in str(
+        derive("tr(A @ S)", **asked, assume="S: symmetric", structure="symmetric-subspace")
+    )
+    assert "free" not in str(derive("tr(A @ S)", **asked))

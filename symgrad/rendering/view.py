@@ -26,6 +26,7 @@ from symgrad.expr import (
     TensorEntries,
     element,
     is_leaf,
+    is_matrix,
     is_scalar,
     leaf_name,
     leaves,
@@ -400,6 +401,8 @@ class View:
             blocks.append(Paragraph(self.words(f"derivation.layout.{derivation.layout}")))
         if derivation.structure is not None:
             blocks.append(Paragraph(self.words(f"derivation.structure.{derivation.structure}")))
+        elif derivation.kind == "gradient" and _entries_are_tied(derivation):
+            blocks.append(Paragraph(self.words("derivation.structure.free", x=self.formula(derivation.wrt))))
         if self.from_zero:
             blocks.append(Paragraph(self.words("derivation.from_zero")))
         blocks += self.steps(derivation)
@@ -560,3 +563,9 @@ def _renamed(model: Model, step: Step) -> Definition | None:
     if len(users) == 1 and users[0].value == variable:
         return users[0]
     return None
+
+
+def _entries_are_tied(derivation: Derivation) -> bool:
+    """Whether the variable is a matrix that is assumed to have a structure, so that a convention has to be named."""
+    structures = ("symmetric", "positive_definite", "diagonal", "orthogonal")
+    return is_matrix(derivation.wrt) and derivation.model.assumed(leaf_name(derivation.wrt), *structures)
