@@ -394,3 +394,21 @@ def test_the_layout_is_named_where_only_the_other_one_is_right() -> None:
     found = verify(r"\frac{\partial f}{\partial X} = X^{-1}", given=["f = logdet(X)"], shapes="X: n n")
     assert (found.verdict, found.layout) == ("proved", "numerator")
     assert "numerator layout" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("exponent", "f", "shapes"),
+    [
+        (r"a^\top x", "exp(a @ x)", "a: n, x: n"),
+        (r"-x^\top A x", "exp(-x @ A @ x)", "A: n n, x: n"),
+        ("x'y", "exp(x @ y)", "x: n, y: n"),
+        ("2ab", "exp(2*a*b)", "a:, b:"),
+        (r"a \cdot b^2", "exp(a * b**2)", "a:, b:"),
+    ],
+)
+def test_a_product_above_e_is_one_exponent(exponent: str, f: str, shapes: str) -> None:
+    assert verify(f"f = e^{{{exponent}}}", given=[f"f = {f}"], shapes=shapes).verdict == "proved"
+    assert verify(f"f = e^{{{exponent}}}", given=[f"f = 2 * {f}"], shapes=shapes).verdict == "refuted"
+    assert (
+        verify(rf"f = \exp({exponent})", given=[f"f = e^{{{exponent}}}"], shapes=shapes).verdict == "proved"
+    )

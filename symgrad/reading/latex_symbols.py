@@ -58,6 +58,7 @@ from symgrad.reading.latex_values import (
     turned,
     val,
 )
+from symgrad.reading.latex_writing import term_of
 
 __all__ = ["Symbols"]
 
@@ -210,7 +211,7 @@ class Symbols:
             index = scope.indices[stem]
             return Val(index.symbol + (0 if scope.zero_based else 1)), m.sups
         if stem == "e" and not m.subs and m.sups and self._is_euler(m):
-            return Val(sympy.E), m.sups
+            return Val(sympy.E), (self._whole_exponent(m),)
         if stem == "I" and "I" not in scope.names and (not m.subs or "I_" not in scope.names):
             if not self._is_kronecker(m):
                 return self._identity(m)
@@ -239,6 +240,12 @@ class Symbols:
         if "e" not in self.scope.names:
             return not any(n == f"e{self.scope.number_in(m.sups[0])}" for n in self.scope.names)
         return not all(self.scope.number_in(i) is not None or self._is_transpose(i) for i in m.sups)
+
+    def _whole_exponent(self, m: Marked) -> Node:
+        """What stands above e, as one formula: its factors and primes are not marks of a symbol."""
+        scripts = m.node.parts[1:] if m.node.kind == "scripted" else ()
+        above = [i for s in scripts if s.kind == "sup" for i in contents(s.parts[0])]
+        return term_of(above or m.sups)
 
     def _is_kronecker(self, m: Marked) -> bool:
         return len(m.subs) == 2 and all(s.kind == "letter" for s in m.subs)
