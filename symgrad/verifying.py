@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
 
 from symgrad.api import derive
-from symgrad.checking.budget import OutOfTime, alarm, time_limit
-from symgrad.checking.counterexample import Counterexample
-from symgrad.checking.diagnose import Slip, diagnose
-from symgrad.checking.domains import Condition
-from symgrad.checking.verdict import Judgement, Note, Word, judge
 from symgrad.deriving.steps import Evidence
 from symgrad.errors import SymgradError
 from symgrad.expr import Model, substitute
 from symgrad.reading.claim import Claim, Context, Kind, Layout, is_latex, read_claim
 from symgrad.reading.context import Shapes, Words
+
+if TYPE_CHECKING:  # the checkers bring NumPy along and are imported on use
+    from symgrad.checking.counterexample import Counterexample
+    from symgrad.checking.diagnose import Slip
+    from symgrad.checking.domains import Condition
+    from symgrad.checking.verdict import Judgement, Note, Word
 
 __all__ = ["Verdict", "verdict_on", "verify"]
 
@@ -162,6 +163,9 @@ def verdict_on(text: str, context: Context, *, seconds: float = 10.0, shapes_sai
 
     Raises   SymgradError if the claim cannot be read or nothing can be worked out
     """
+    from symgrad.checking.budget import OutOfTime, alarm, time_limit
+    from symgrad.checking.verdict import Note
+
     start = time.perf_counter()
     try:
         with time_limit(seconds), alarm(seconds):
@@ -173,6 +177,9 @@ def verdict_on(text: str, context: Context, *, seconds: float = 10.0, shapes_sai
 
 
 def _found(claim: Claim, text: str, seconds: float, start: float, shapes_said: bool) -> Verdict:
+    from symgrad.checking.diagnose import diagnose
+    from symgrad.checking.verdict import judge
+
     judgement = judge(claim, seconds=seconds)
     slip = None
     expected = None
@@ -200,6 +207,8 @@ def _found(claim: Claim, text: str, seconds: float, start: float, shapes_said: b
 
 def _expected(judgement: Judgement, seconds: float) -> Expr | None:
     """The right formula, in the layout of the claim; None where it cannot be derived in time."""
+    from symgrad.checking.budget import OutOfTime, alarm, time_limit
+
     claim = judgement.claim
     kind = claim.kind
     if claim.of is None or claim.wrt is None or kind == "identity" or kind == "definition":
