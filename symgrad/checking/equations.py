@@ -94,7 +94,12 @@ class Equations:
             return self._jacobian(a, b)
         if isinstance(a, Gradient | ScalarGradient) and a not in given:
             return self._gradient(a, b, given)
-        return self.prover.equal(a, b) is True or self.prover.equal(a, b, given=dict(given)) is True
+        puts = ({}, dict(given)) if given else ({},)
+        return any(
+            self.prover.equal(a, b, given=put, by_names=by_names) is True
+            for by_names in (True, False)  # with definitions put in only where the names do not decide
+            for put in puts
+        )
 
     def _jacobian(self, a: Expr, b: Expr) -> bool:
         f, x = a.args

@@ -63,10 +63,13 @@ class Prover:
         if not model.has_loops:
             self._values = {d.symbol: d.value for d in model.definitions()}
 
-    def equal(self, a: Expr, b: Expr, given: Mapping[Expr, Expr] | None = None) -> bool | None:
+    def equal(
+        self, a: Expr, b: Expr, given: Mapping[Expr, Expr] | None = None, *, by_names: bool = False
+    ) -> bool | None:
         """Whether two expressions are equal; `given` equations are put in, left side by right side.
 
-        Index symbols, as in Z[i, k], stand for any value of theirs.
+        Index symbols, as in Z[i, k], stand for any value of theirs. With `by_names`, names are not replaced by their
+        definitions, which in a deep model can be long.
         """
         given = given or {}
         for _ in range(_ROUNDS if given else 0):
@@ -82,7 +85,8 @@ class Prover:
 
         # Names as they stand first: what is equal for all their values is equal for theirs, however deep the model.
         indices = _indices(a, b)
-        return self._decided(both, folded=True, indices=indices) or self._decided(both, indices=indices)
+        found = self._decided(both, folded=True, indices=indices)
+        return found if found or by_names else self._decided(both, indices=indices)
 
     def entry_equals(self, a: Expr, b: Expr) -> bool | None:
         """Whether b is the derivative of a definition's entry by an entry in it, the other names held constant."""
