@@ -199,6 +199,14 @@ CONTEXTS: dict[str, Context] = {
         ),
         shapes="h0: n, W: n n, U: n p, x1: p, x2: p, x3: p, y: n", target="L",
     ),
+    "negatives": Context(
+        definitions=("J = -log(sigmoid(uo @ v)) - sum(log(sigmoid(-(U @ v))))", "dJ = -uo"),
+        definitions_latex=(
+            r"J = -\log\sigma(u_o^\top v_c) - \sum_{k=1}^K \log\sigma(-u_k^\top v_c)",
+        ),
+        shapes="uo: d, v: d, U: K d", target="J",
+        symbols={"v_c": "v", "u_k": "row k of U", r"\delta v_c": "dJ"},
+    ),
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from symgrad.reading.latex_claims import Claims
 from symgrad.reading.latex_functions import elementwise_name
 from symgrad.reading.latex_scope import Alias, Function, Marked, Unbound, at_layers, marked, stem_of
 from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tree import Node, parse, parse_statements, walk_nodes
+from symgrad.reading.latex_tree import Node, parse, parse_statements, same_writing, walk_nodes
 from symgrad.reading.latex_values import OpenSize
 from symgrad.reading.latex_writing import derivative_parts
 
@@ -152,19 +152,48 @@ def _give(setting: Setting, symbol: Node, value: Expr, letters: tuple[str, ...],
         parts = symbol.parts if symbol.kind == "term" else ()
         if len(parts) == 2 and parts[0].kind == "letter" and parts[0].text == "d":
             return
-        if not any(n.kind in ("sub", "sup") for n in walk_nodes(symbol)):
+        error_signal = len(parts) == 2 and parts[0].kind == "letter" and parts[0].text in ("delta", "Delta")
+        if error_signal or not any(n.kind in ("sub", "sup") for n in walk_nodes(symbol)):
             setting.writings.append((symbol, value))
         return
     scripts = [i for i in (*m.subs, *m.sups) if i.kind == "letter" and not i.mark]
     rank = 0 if is_scalar(value) else 1 if value.shape[1] == 1 else 2
+    implied = not letters
     if not letters and len(scripts) >= rank and rank:
         subs = [i.text for i in m.subs if i.kind == "letter"]
         pool = subs if len(subs) == rank else [i.text for i in scripts]
         letters = tuple(pool) if len(pool) == rank else ()
+    if implied and rank == 1 and _stands_as_a_vector(setting, symbol):
+        letters = ()
     if number is not None:
         m = _numbered(m, number)
         letters = ()
-    setting.aliases.append(Alias(at_layers(m, setting.layers), value, letters))
+    setting.aliases.append(Alias(at_layers(m, setting.layers), value, letters, implied=implied))
+
+
+def _stands_as_a_vector(setting: Setting, symbol: Node) -> bool:
+    r"""Whether the definitions have v_c transposed, or after a transposed factor: nobody transposes an entry."""
+    bare = marked(symbol)
+    for text in setting.context.definitions_latex:
+        try:
+            statements = parse_statements(text, setting.words)
+        except SymgradError:
+            continue
+        for term in (n for s in statements for n in walk_nodes(s) if n.kind == "term"):
+            before = False
+            for part in term.parts:
+                m = marked(part)
+                turned = any(_is_top(i) for i in m.sups)
+                alike = stem_of(m.base) == stem_of(bare.base) and len(m.subs) == len(bare.subs)
+                alike = alike and all(map(same_writing, m.subs, bare.subs))
+                if alike and (turned or before):
+                    return True
+                before = turned
+    return False
+
+
+def _is_top(item: Node) -> bool:
+    return item.mark == "top" or item.kind == "top" or (item.kind == "letter" and item.text == "T")
 
 
 def _numbered(m: Marked, number: str) -> Marked:

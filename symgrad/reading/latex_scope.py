@@ -94,6 +94,7 @@ class Alias:
     places: tuple[str, ...] = ()  # index letters of the symbol, in the order of the entry
     axis: int | None = None  # the symbol is row (0) or column (1) of the value
     exact: bool = False
+    implied: bool = False  # its letters were taken for places by the rank alone: v_c may also be v as a whole
 
 
 # --- taking symbols apart ----------------------------------------------------------------------------------
@@ -690,6 +691,8 @@ class Scope:
     def _by_alias(self, m: Marked) -> tuple[Val, tuple[Node, ...]] | None:
         """The meaning that was given to a symbol, with its indices renamed; an exact writing comes first."""
         for loose in (False, True):
+            if loose and self._is_spelled_out(m):
+                break
             for alias in self.aliases:
                 left = self._match(alias, m, loose)
                 if left is not None:
@@ -702,6 +705,16 @@ class Scope:
             if whole is not None:
                 return self.oriented(alias.value), whole
         return None
+
+    def _is_spelled_out(self, m: Marked) -> bool:
+        """Whether u_o is the name uo: then it is no u_k with o for k."""
+        if not m.subs or any(n.text in self.indices for i in m.subs for n in walk_nodes(i)):
+            return False
+        parts = [self.mark_text(i) for i in (*m.subs, *filter(self._is_mark, m.sups))]
+        known = [p for p in parts if p]
+        return len(known) == len(parts) and any(
+            name in self.names for stem in stems(m.base) for name in _spellings(stem, known)
+        )
 
     def _open_mark(self, m: Marked) -> None:
         """A letter where other writings of the symbol have the number of a layer is a layer, and no index."""
@@ -786,10 +799,10 @@ class Scope:
         return self.oriented(value)
 
     def _is_part_of_name(self, alias: Alias, places: Sequence[Node]) -> bool:
-        """Whether the letters of v_c, which is vc, are a part of the name on this left side, and no index."""
+        """Whether the letters of v_c, which is vc or v as a whole, are a part of the name here, and no index."""
         if any(p.text in self.indices for p in places) or not is_leaf(alias.value):
             return False
-        if not leaf_name(alias.value).endswith("".join(alias.places)):
+        if not (alias.implied or leaf_name(alias.value).endswith("".join(alias.places))):
             return False
         return self.choose(("name", leaf_name(alias.value)), 2) == 1
 
