@@ -209,7 +209,7 @@ def handout(recipe: str | None, **options: Any) -> None:
     from symgrad.files import write_files, write_text
     from symgrad.rendering.handout import HANDOUT_FORMATS, Choice, made
     from symgrad.rendering.pdf import has_typst, missing_typst
-    from symgrad.rendering.recipe import load_recipe, ready_recipes, starter
+    from symgrad.rendering.recipe_reader import load_recipe, ready_recipes, starter
 
     if options["listed"]:
         for name, title in ready_recipes():

@@ -180,7 +180,7 @@ def make_gallery() -> Iterator[tuple[str, str]]:
     from symgrad.catalogue import catalogue_markdown
     from symgrad.rendering.derivation import render, to_json
     from symgrad.rendering.handout import build, load_recipe
-    from symgrad.rendering.recipe import ready_recipes
+    from symgrad.rendering.recipe_reader import ready_recipes
 
     for name, (text, of, wrt) in QUESTIONS.items():
         derivation = derive(read_model(cleandoc(text)), wrt, of=of)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from symgrad.rendering.recipe import Workbook, load_recipe
+from symgrad.rendering.recipe_reader import load_recipe
+from symgrad.rendering.workbook import Workbook
 
 _REFUSED = re.compile(r"\\operatorname|\\newcommand|\\def\b|\\mbox|\\phantom|\\text\{[^}]*\$")
 _PUNCTUATION_MACRO = re.compile(r"\\[,;!{}|:]")

@@ -13,7 +13,7 @@ from symgrad.rendering.diagrams import computation_graph, graph_of, mermaid, pro
 from symgrad.rendering.document import Figure
 from symgrad.rendering.handout import Choice, document, made, read_recipe
 from symgrad.rendering.notation import Notation
-from symgrad.rendering.recipe import Workbook
+from symgrad.rendering.workbook import Workbook
 
 NET = "W : k d\nb : k\nx : d\ny : k\nz = W @ x + b\na = tanh(z)\nL = norm(a - y)**2"
 LINE = "w :\nx :\ny :\nr = w*x - y\nL = r**2"

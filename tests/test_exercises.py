@@ -17,7 +17,8 @@ from symgrad.expr import gradient
 from symgrad.reading import read_question
 from symgrad.rendering.document import Exercise
 from symgrad.rendering.handout import Choice, document, made, read_recipe
-from symgrad.rendering.recipe import EXERCISES, Workbook
+from symgrad.rendering.recipe import EXERCISES
+from symgrad.rendering.workbook import Workbook
 from symgrad.verifying import verify
 
 NET = """
@@ -230,7 +231,7 @@ def test_an_exercise_whose_key_is_not_proved_is_not_printed() -> None:
 
 
 def test_the_table_of_kinds_is_the_one_that_is_made() -> None:
-    from symgrad.rendering.exercises import KINDS_OF_EXERCISES
+    from symgrad.rendering.exercise_kinds import KINDS_OF_EXERCISES
 
     assert set(KINDS_OF_EXERCISES) == set(EXERCISES)
 

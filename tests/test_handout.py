@@ -16,7 +16,8 @@ from symgrad.rendering.formats import template_folder
 from symgrad.rendering.handout import build, document, load_recipe, read_recipe
 from symgrad.rendering.numbers import number
 from symgrad.rendering.phrases import LANGUAGES, load
-from symgrad.rendering.recipe import Recipe, Workbook
+from symgrad.rendering.recipe import Recipe
+from symgrad.rendering.workbook import Workbook
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 

@@ -15,7 +15,7 @@ from symgrad.rendering.document import Document, Paragraph, Words, plain
 from symgrad.rendering.handout import document
 from symgrad.rendering.html import typeset, write_html
 from symgrad.rendering.phrases import LANGUAGES
-from symgrad.rendering.recipe import Workbook
+from symgrad.rendering.workbook import Workbook
 
 VOID = {"meta", "img", "br", "hr", "link"}
 

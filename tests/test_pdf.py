@@ -14,8 +14,8 @@ from symgrad.rendering.glyphs import FONT_FOLDER, code_points, missing
 from symgrad.rendering.handout import document
 from symgrad.rendering.pdf import compile_typst, write_pdf
 from symgrad.rendering.phrases import LANGUAGES, load
-from symgrad.rendering.recipe import Workbook
 from symgrad.rendering.view import SIGNS
+from symgrad.rendering.workbook import Workbook
 
 HOSTILE = 'a_b* [c](d) #eval("x") $g$ \\k @ref <l> //m "n" `o` = ~ --- https://p.q'
 

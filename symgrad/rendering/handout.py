@@ -14,11 +14,14 @@ from symgrad.rendering.document import AUDIENCES, Audience, Document, Inline, fo
 from symgrad.rendering.exercises import exercises
 from symgrad.rendering.formats import write_document
 from symgrad.rendering.notation import Notation
+from symgrad.rendering.page import Page
 from symgrad.rendering.phrases import LANGUAGES, Catalogue, load
-from symgrad.rendering.recipe import Recipe, Workbook, load_recipe, read_recipe
-from symgrad.rendering.sections import KINDS, Page
+from symgrad.rendering.recipe import Recipe
+from symgrad.rendering.recipe_reader import load_recipe, read_recipe
+from symgrad.rendering.sections import KINDS
 from symgrad.rendering.sections_deep import DEEP_KINDS
 from symgrad.rendering.view import View
+from symgrad.rendering.workbook import Workbook
 
 __all__ = [
     "HANDOUT_FORMATS",

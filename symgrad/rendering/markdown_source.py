@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from symgrad.errors import RecipeError
-from symgrad.rendering.recipe import EXERCISES, Item, Recipe, RecipeModel, RecipeReader, Section
+from symgrad.rendering.recipe import EXERCISES, Item, Recipe, RecipeModel, Section
+from symgrad.rendering.recipe_reader import RecipeReader
 
 __all__ = ["read_markdown"]
 

@@ -1,13 +1,12 @@
-"""What the LaTeX and the Unicode printer share: structure, order and brackets.
+"""What all printers of formulas share: structure, order and brackets.
 
-A piece of output is its text, the superscript it carries, and how tightly it binds. A product with an entrywise
+A product with an entrywise
 product inside (or the other way round) gets brackets, since A B * C could be read both ways.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import sympy
 from sympy import Add, Expr, Indexed, KroneckerDelta, Max, Min, Mul, Pow, Product, Rational, S, Sum, Symbol
@@ -65,23 +64,12 @@ from symgrad.expr import (
 from symgrad.expr.entrywise import function_name
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.ordering import Fraction, leading_first, scalar_terms, split_fraction
+from symgrad.rendering.pieces import ATOM, HADAMARD, POWER, PRODUCT, SUM, Glyphs, Piece
 
-__all__ = ["ATOM", "HADAMARD", "POWER", "PRODUCT", "SUM", "MathPrinter", "Piece"]
-
-SUM, HADAMARD, PRODUCT, POWER, ATOM = range(5)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Output: the text without its superscript, the superscript, how tightly it binds."""
-
-    base: str
-    level: int = ATOM
-    sup: str = ""
-    tail: bool = False  # a sum over a range: it reaches to the end of the product, so it stands there
+__all__ = ["MathPrinter"]
 
 
-class MathPrinter:
+class MathPrinter(Glyphs):
     """Prints an expression; subclasses give the glyphs.
 
     Raises   UnsupportedError for a node that it does not know: nothing is printed wrongly
@@ -111,62 +99,6 @@ class MathPrinter:
         """The text of an expression, in brackets if it binds more loosely."""
         piece = self.piece(e)
         return self.text(piece) if piece.level >= level else self.brackets(self.text(piece))
-
-    # --- glyphs, by the subclasses -----------------------------------------------------------------
-
-    def text(self, piece: Piece) -> str:
-        """Base and superscript together."""
-        raise NotImplementedError
-
-    def brackets(self, inside: str, square: bool = False) -> str:
-        """In brackets."""
-        raise NotImplementedError
-
-    def name(self, name: str, *, matrix: bool) -> Piece:
-        """A symbol's name."""
-        raise NotImplementedError
-
-    def word(self, word: str) -> str:
-        """An upright word such as tr."""
-        raise NotImplementedError
-
-    def power(self, base: Piece, exponent: str) -> Piece:
-        """A superscript on a piece."""
-        raise NotImplementedError
-
-    def big(self, sign: str, index: str, bounds: tuple[str, str], body: str) -> str:
-        """A sum or product with bounds; `sign` is sum, prod, ordered or reversed."""
-        raise NotImplementedError
-
-    def member(self, name: str, index: str, *, matrix: bool) -> Piece:
-        """A member of a family."""
-        raise NotImplementedError
-
-    def function(self, name: str, args: list[Expr]) -> Piece:
-        """A function applied to arguments."""
-        raise NotImplementedError
-
-    def derivative(self, f: str, x: str, order: int = 1) -> Piece:
-        """df/dx."""
-        raise NotImplementedError
-
-    def second_derivative(self, f: str, x: str, y: str) -> Piece:
-        """d2f/dx dy by two scalars."""
-        raise NotImplementedError
-
-    ODOT = OSLASH = OTIMES = ONE = TOP = MINUS = SPACE = DOTS = IDENTITY = DELTA = DIFF = BESIDE = LE = ""
-
-    def norm_bars(self, inside: str, subscript: str) -> str:
-        """The bars of a norm."""
-        raise NotImplementedError
-
-    def subscripts(self, base: str, inside: str) -> str:
-        """A subscript."""
-        raise NotImplementedError
-
-    def table(self, m: MatrixBase) -> Piece:
-        """An explicit matrix."""
-        raise NotImplementedError
 
     # --- sums ------------------------------------------------------------------------------------------
 
@@ -229,10 +161,6 @@ class MathPrinter:
             self.text(p) if p.level >= level or (p.tail and p is pieces[-1]) else self.brackets(self.text(p))
             for p in pieces
         )
-
-    def arrange(self, above: list[Piece], below: list[Piece], body: Piece | None) -> Piece:
-        """Numerator, denominator and the matrix that they scale."""
-        raise NotImplementedError
 
     # --- products --------------------------------------------------------------------------------------
 
@@ -467,10 +395,6 @@ class MathPrinter:
         """Rounded down or up."""
         return Piece(self.rounded(self(e.args[0]), up=isinstance(e, sympy.ceiling)))
 
-    def rounded(self, inside: str, *, up: bool) -> str:
-        """The brackets of rounding."""
-        raise NotImplementedError
-
     def p_delta(self, e: Expr) -> Piece:
         """A Kronecker delta."""
         places = [self._index(i) for i in e.args]
@@ -548,10 +472,6 @@ class MathPrinter:
     def p_pi(self, e: Expr) -> Piece:
         """Pi."""
         return self.name("pi", matrix=False)
-
-    def p_infinity(self, e: Expr) -> Piece:
-        """Infinity."""
-        raise NotImplementedError
 
     def p_explicit(self, e: Expr) -> Piece:
         """An explicit matrix."""

@@ -11,8 +11,9 @@ from sympy import Expr, Integer, Rational
 from symgrad.checking.evaluate import Evaluator
 from symgrad.rendering.document import Formula
 from symgrad.rendering.latex import LatexPrinter
-from symgrad.rendering.math_printer import MathPrinter, Piece
+from symgrad.rendering.math_printer import MathPrinter
 from symgrad.rendering.notation import Notation
+from symgrad.rendering.pieces import Piece
 from symgrad.rendering.text import TextPrinter
 from symgrad.rendering.typst import TypstPrinter
 

@@ -30,9 +30,9 @@ from symgrad.expr import (
 from symgrad.reading import read_question
 from symgrad.rendering.document import Formula, Inline, Items, Paragraph, Row, Table, joined, plain
 from symgrad.rendering.numbers import evaluate, number, relation
+from symgrad.rendering.page import ROLES, Page, list_formula
 from symgrad.rendering.prose import functions_of
 from symgrad.rendering.recipe import RecipeModel, Section
-from symgrad.rendering.sections import ROLES, Page, list_formula
 
 __all__ = ["DEEP_KINDS"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sympy import Expr
 from sympy.matrices import MatrixBase
 
-from symgrad.rendering.math_printer import ATOM, HADAMARD, POWER, PRODUCT, MathPrinter, Piece
+from symgrad.rendering.math_printer import MathPrinter
 from symgrad.rendering.notation import GREEK, Notation, split_name
+from symgrad.rendering.pieces import ATOM, HADAMARD, POWER, PRODUCT, Piece
 
 __all__ = ["FUNCTION_NAMES", "GREEK_LETTERS", "TextPrinter", "to_text"]
 
