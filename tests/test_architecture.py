@@ -91,6 +91,8 @@ def test_no_text_is_run_as_code() -> None:
             if isinstance(node, ast.Call):
                 called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
                 assert called not in ("eval", "exec", "parse_expr", "loads_pickle"), path
+                if called == "sympify":  # which reads text as code unless it is told not to
+                    assert [k.arg for k in node.keywords] == ["strict"], path
 
 
 def test_the_root_holds_what_a_repository_has() -> None:

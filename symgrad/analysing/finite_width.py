@@ -7,8 +7,9 @@ has a variance near 5 L / n and a mean near -5 L / (2 n) (Hanin and Nica 2020).
 
 from __future__ import annotations
 
-import sympy
 from sympy import Expr, Symbol, digamma, log
+
+from symgrad.expr import expression
 
 __all__ = ["N", "largest_square", "log_variance", "lyapunov"]
 
@@ -21,8 +22,8 @@ def lyapunov(n: Expr | int = N, weight_variance: Expr | int = 1) -> Expr:
     >>> [round(float(lyapunov(n)), 6) for n in (1, 2, 10, 100)]
     [-0.635181, -0.288608, -0.05166, -0.005017]
     """
-    n = sympy.sympify(n)
-    return (log(2 * sympy.sympify(weight_variance) / n) + digamma(n / 2)) / 2
+    n = expression(n)
+    return (log(2 * expression(weight_variance) / n) + digamma(n / 2)) / 2
 
 
 def log_variance(fourth: Expr, second: Expr, n: Expr = N) -> Expr:
@@ -31,7 +32,8 @@ def log_variance(fourth: Expr, second: Expr, n: Expr = N) -> Expr:
     Each entry of W^T (slopes * g) is Gaussian given the slopes; the squared norm over n entries then has relative
     variance (3 E[d^4] / E[d^2]^2 - 1) / n to first order: 2 / n for linear layers, 5 / n for ReLU.
 
-    >>> log_variance(sympy.Integer(1), sympy.Integer(1)), log_variance(sympy.Rational(1, 2), sympy.Rational(1, 2))
+    >>> from sympy import Integer, Rational
+    >>> log_variance(Integer(1), Integer(1)), log_variance(Rational(1, 2), Rational(1, 2))
     (2/n, 5/n)
     """
     return (3 * fourth / second**2 - 1) / n
@@ -43,5 +45,5 @@ def largest_square(depth: Expr | int) -> Expr:
     >>> [round(float(largest_square(n)), 2) for n in (1, 2, 5, 10, 50)]
     [4.0, 6.75, 14.93, 28.53, 137.27]
     """
-    depth = sympy.sympify(depth)
+    depth = expression(depth)
     return (depth + 1) ** (depth + 1) / depth**depth

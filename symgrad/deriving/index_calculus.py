@@ -45,6 +45,7 @@ from symgrad.expr import (
     TensorElement,
     TensorEntries,
     element,
+    expression,
     inverse,
     is_matrix,
     is_scalar,
@@ -90,7 +91,7 @@ def entry(e: Expr, *at: Expr | int, indices: Indices | None = None) -> Expr:
     >>> entry(matmul(W, X), p, q)
     Sum(W[p, k]*X[k, q], (k, 0, n - 1))
     """
-    places = tuple(map(sympy.sympify, at))
+    places = tuple(map(expression, at))
     ix = indices or Indices(names_in(e, *places))
     if is_tensor(e):
         return _tensor_entry(e, places, ix)
@@ -259,7 +260,7 @@ def differentiate(e: Expr, wrt: Expr, *at: Expr | int, indices: Indices | None =
     >>> differentiate(entry(matmul(W, X), i, j, indices=ix), W, p, q, indices=ix)
     Sum(KroneckerDelta(i, p)*KroneckerDelta(k, q)*X[k, j], (k, 0, n - 1))
     """
-    places = tuple(map(sympy.sympify, at))
+    places = tuple(map(expression, at))
     if is_matrix(wrt):
         places = (*places, S.Zero)[:2]
     ix = indices or Indices(names_in(e, wrt, *places))

@@ -10,9 +10,11 @@ from symgrad.expr.model import *  # noqa: F403
 from symgrad.expr.model import __all__ as _model
 from symgrad.expr.nodes import *  # noqa: F403
 from symgrad.expr.nodes import __all__ as _nodes
+from symgrad.expr.operations import *  # noqa: F403
+from symgrad.expr.operations import __all__ as _operations
 from symgrad.expr.shapes import *  # noqa: F403
 from symgrad.expr.shapes import __all__ as _shapes
 from symgrad.expr.tensors import *  # noqa: F403
 from symgrad.expr.tensors import __all__ as _tensors
 
-__all__ = [*_build, *_model, *_nodes, *_shapes, *_tensors, "FUNCTIONS"]  # noqa: PLE0604
+__all__ = [*_build, *_model, *_nodes, *_operations, *_shapes, *_tensors, "FUNCTIONS"]  # noqa: PLE0604

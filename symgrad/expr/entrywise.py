@@ -15,9 +15,10 @@ from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.special import OneMatrix
 
-from symgrad.expr.build import add, apply, hadamard, ones, power, scale, split_scale
+from symgrad.expr.build import add, hadamard, ones, power, scale, split_scale
 from symgrad.expr.functions import FUNCTIONS, apply_scalar
 from symgrad.expr.nodes import Elementwise
+from symgrad.expr.operations import apply
 from symgrad.expr.shapes import is_matrix
 
 __all__ = ["function_name", "lift", "lower"]

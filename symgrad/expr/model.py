@@ -14,8 +14,9 @@ from sympy.core.symbol import Str
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import DeriveError
-from symgrad.expr import build, nodes
+from symgrad.expr import build, nodes, operations
 from symgrad.expr.nodes import Member
+from symgrad.expr.shapes import expression
 from symgrad.expr.tensors import Entries, InRange, Tensor, TensorElement, TensorEntries, TensorGradient
 
 __all__ = [
@@ -84,7 +85,7 @@ class Family:
     index: Symbol
 
     def __getitem__(self, at: Expr | int) -> Expr:
-        at = sympy.sympify(at)
+        at = expression(at)
         if not self.shape:
             return Indexed(IndexedBase(self.name, real=True), at)
         return Member(self.name, at, *(s.xreplace({self.index: at}) for s in self.shape))
@@ -331,6 +332,6 @@ def substitute(e: Expr, replace: Mapping[Expr, Expr]) -> Expr:
                 stack.extend(waiting)
                 continue
             args = tuple(done[a] for a in node.args)
-            done[node] = node if args == node.args else build.rebuild(node, args)
+            done[node] = node if args == node.args else operations.rebuild(node, args)
             stack.pop()
     return done[e]

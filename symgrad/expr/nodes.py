@@ -15,6 +15,7 @@ from sympy.core.symbol import Str
 from sympy.matrices.expressions.matexpr import MatrixElement, MatrixExpr
 
 from symgrad.expr.functions import apply_scalar
+from symgrad.expr.shapes import expression
 
 __all__ = [
     "AsScalar",
@@ -85,7 +86,7 @@ class Elementwise(_Node):
 
     def __new__(cls, name: str | Str, x: Expr, *parameters: Expr) -> Elementwise:
         obj = Basic.__new__(
-            cls, name if isinstance(name, Str) else Str(name), x, *map(sympy.sympify, parameters)
+            cls, name if isinstance(name, Str) else Str(name), x, *map(expression, parameters)
         )
         obj._shape = x.shape
         return obj
@@ -206,7 +207,7 @@ class Commutation(_Node):
     """K with K vec(A) = vec(A^T) for A of shape m x n."""
 
     def __new__(cls, m: Expr, n: Expr) -> Commutation:
-        m, n = sympy.sympify(m), sympy.sympify(n)
+        m, n = expression(m), expression(n)
         obj = Basic.__new__(cls, m, n)
         obj._shape = (m * n, m * n)
         return obj
@@ -327,7 +328,7 @@ class Member(_Node):
     """The member of a family of matrices at an index, e.g. W[l]; args: name, index, rows, columns."""
 
     def __new__(cls, name: str | Str, index: Expr, rows: Expr, cols: Expr) -> Member:
-        args = (name if isinstance(name, Str) else Str(name), *map(sympy.sympify, (index, rows, cols)))
+        args = (name if isinstance(name, Str) else Str(name), *map(expression, (index, rows, cols)))
         obj = Basic.__new__(cls, *args)
         obj._shape = (args[2], args[3])
         return obj
@@ -347,7 +348,7 @@ class _OverRange(_Node):
     """args: a body, the bound index, its bounds."""
 
     def __new__(cls, body: Expr, index: Expr, lower: Expr, upper: Expr, *rest: Expr) -> _OverRange:
-        args = (body, index, *map(sympy.sympify, (lower, upper, *rest)))
+        args = (body, index, *map(expression, (lower, upper, *rest)))
         obj = Basic.__new__(cls, *args)
         obj._shape = cls._shape_of(*args)
         return obj
@@ -379,7 +380,7 @@ class _OverRange(_Node):
 
     def at(self, value: Expr) -> Expr:
         """The body at a value of the index."""
-        return self.body.xreplace({self.index: sympy.sympify(value)})
+        return self.body.xreplace({self.index: expression(value)})
 
     def _eval_subs(self, old: Basic, new: Basic) -> Basic | None:
         """A bound index is nobody else's: only the bounds are touched when it is replaced."""
@@ -399,7 +400,7 @@ class OrderedProduct(_OverRange):
     def __new__(
         cls, body: Expr, index: Expr, lower: Expr, upper: Expr, direction: int | Expr = 1
     ) -> OrderedProduct:
-        product: OrderedProduct = super().__new__(cls, body, index, lower, upper, sympy.sympify(direction))
+        product: OrderedProduct = super().__new__(cls, body, index, lower, upper, expression(direction))
         return product
 
     @staticmethod

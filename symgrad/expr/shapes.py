@@ -16,6 +16,7 @@ from symgrad.errors import ShapeError
 
 __all__ = [
     "Unifier",
+    "expression",
     "is_column",
     "is_matrix",
     "is_scalar",
@@ -27,6 +28,25 @@ __all__ = [
 ]
 
 Shape = tuple[Expr, ...]
+
+
+def expression(e: object) -> Expr:
+    """A number as SymPy has it, an expression as it is; text is not read.
+
+    >>> expression(2)
+    2
+    >>> expression("2 + 2")
+    Traceback (most recent call last):
+    TypeError: an expression or a number is needed, not a str
+
+    Raises   TypeError for anything else
+    """
+    if isinstance(e, sympy.Basic):
+        return e
+    try:
+        return sympy.sympify(e, strict=True)
+    except sympy.SympifyError as error:
+        raise TypeError(f"an expression or a number is needed, not a {type(e).__name__}") from error
 
 
 def size(value: int | str | Expr) -> Expr:

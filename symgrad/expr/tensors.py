@@ -19,7 +19,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import ShapeError
 from symgrad.expr.nodes import _Node
-from symgrad.expr.shapes import is_matrix, is_tensor, size
+from symgrad.expr.shapes import expression, is_matrix, is_tensor, size
 
 __all__ = [
     "Entries",
@@ -61,7 +61,7 @@ class Tensor(_TensorNode):
     """A symbol with three or more indices; args: name, sizes."""
 
     def __new__(cls, name: str | Str, *sizes: Expr) -> Tensor:
-        sizes = tuple(map(sympy.sympify, sizes))
+        sizes = tuple(map(expression, sizes))
         obj: Tensor = Basic.__new__(cls, name if isinstance(name, Str) else Str(name), *sizes)
         obj._shape = sizes
         return obj
@@ -97,7 +97,7 @@ class TensorElement(Expr):
     def __new__(cls, array: Expr, *indices: Expr) -> TensorElement:
         if len(indices) != len(array.shape):
             raise ShapeError(f"{len(indices)} indices for a tensor with {len(array.shape)}")
-        obj: TensorElement = Basic.__new__(cls, array, *map(sympy.sympify, indices))
+        obj: TensorElement = Basic.__new__(cls, array, *map(expression, indices))
         return obj
 
     @classmethod
@@ -190,7 +190,7 @@ class Entries(_ByEntries, _Node):
     """The matrix with given entries; args: entry, row index, column index (0 for a vector), sizes."""
 
     def __new__(cls, body: Expr, *rest: Expr) -> Entries:
-        obj = Basic.__new__(cls, *map(sympy.sympify, (body, *rest)))
+        obj = Basic.__new__(cls, *map(expression, (body, *rest)))
         obj._shape = obj.sizes
         return obj
 
@@ -199,7 +199,7 @@ class TensorEntries(_ByEntries, _TensorNode):
     """The tensor with given entries; args: entry, indices, sizes."""
 
     def __new__(cls, body: Expr, *rest: Expr) -> TensorEntries:
-        obj: TensorEntries = Basic.__new__(cls, *map(sympy.sympify, (body, *rest)))
+        obj: TensorEntries = Basic.__new__(cls, *map(expression, (body, *rest)))
         obj._shape = obj.sizes
         return obj
 
@@ -332,7 +332,7 @@ def known_nonnegative(e: Expr) -> bool:
     >>> known_nonnegative(n + i - 1), known_nonnegative(n - 2)
     (True, False)
     """
-    e = sympy.sympify(e)
+    e = expression(e)
     if e.is_Number:
         return bool(e >= 0)
     inner = next((a for a in e.atoms(Max, Min) if e.coeff(a) in (1, -1)), None)
