@@ -412,3 +412,28 @@ def test_a_product_above_e_is_one_exponent(exponent: str, f: str, shapes: str) -
     assert (
         verify(rf"f = \exp({exponent})", given=[f"f = e^{{{exponent}}}"], shapes=shapes).verdict == "proved"
     )
+
+
+QUADRATIC = {"given": ["f = x @ A @ x / 2 - b @ x"], "shapes": "A: n n, x: n, b: n", "assume": "A: symmetric"}
+DAMPED = {"given": ["f = x**2 * exp(-x)"], "shapes": "x:"}
+DEEP = {**NETWORK, "wrt": "W2", "of": "L"}
+FULL = {"given": ["y = convolve(x, w)", "L = sum(delta * y)"], "shapes": "x: p, w: k, delta: p+k-1"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "context", "verdict"),
+    [
+        ("H_f = A", {**QUADRATIC, "of": "f", "wrt": "x"}, "proved"),
+        (r"\mathbf{H} = 2A", {**QUADRATIC, "of": "f", "wrt": "x"}, "refuted"),
+        ("f'(x) = x(2-x)e^{-x}", DAMPED, "proved"),
+        ("f'(x) = (2x+x^2)e^{-x}", DAMPED, "refuted"),
+        ("f''(x) = (x^2+4x+2)e^{-x}", DAMPED, "refuted"),
+        (r"\frac{\partial L}{\partial W^l_{jk}} = a^{l-1}_k\delta^l_j", DEEP, "proved"),
+        (r"\frac{\partial L}{\partial W^l_{jk}} = a^{l-1}_j\delta^l_k", DEEP, "refuted"),
+        (r"\frac{\partial L}{\partial x_j} = \sum_k \delta_{j+k} w_k", FULL, "verified"),
+        (r"\frac{\partial L}{\partial x_j} = \sum_k \delta_{j-k} w_k", FULL, "refuted"),
+        (r"\frac{\partial L}{\partial x_j} = \sum_{k=1}^{k} \delta_{j+k-1} w_k", FULL, "verified"),
+    ],
+)
+def test_the_ways_of_writing_of_calculus_courses(claim: str, context: dict[str, Any], verdict: str) -> None:
+    assert verify(claim, **context).verdict == verdict

@@ -14,7 +14,7 @@ from typing import Literal, NoReturn
 from sympy import Expr, Symbol
 
 from symgrad.errors import DeriveError, NameUnknownError, ReadError, ShapeError, UnsupportedError
-from symgrad.expr import Family, Loop, Model, any_shapes, is_leaf, is_scalar, leaf_name, leaves
+from symgrad.expr import Family, Loop, Model, any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves
 from symgrad.reading import read_model, read_question
 from symgrad.reading.context import Shapes, Words, shape_lists
 from symgrad.reading.elaborate import names_in
@@ -143,6 +143,12 @@ _CALL = re.compile(r"\s*(grad|gradient|jacobian|hessian)\s*\((.*)\)\s*", re.DOTA
 _INCREMENT = re.compile(r"\s*d\s*\(?\s*([A-Za-z_]\w*)\s*\)?\s*")
 
 
+def names_a_hessian(name: str, of: Expr, wrt: Expr) -> bool:
+    """Whether a new name on the left is H or H_f, the letter for second derivatives of a scalar by a vector."""
+    vector = is_matrix(wrt) and wrt.shape[1] == 1
+    return vector and is_scalar(of) and re.fullmatch(r"H(_[A-Za-z]\w*)?|Hess(ian)?", name) is not None
+
+
 class _Reader:
     """Reads one claim of the text language."""
 
@@ -237,7 +243,8 @@ class _Reader:
             if name in self.names and (self.context.target or self.context.f):
                 return None, self._target(), self._name(name)
         if left.isidentifier() and self._target_known() and self.context.wrt:
-            return None, self._target(), self._name(self.context.wrt)
+            of, wrt = self._target(), self._name(self.context.wrt)
+            return ("hessian" if names_a_hessian(left, of, wrt) else None), of, wrt
         return None
 
     def _known(self, name: str) -> bool:

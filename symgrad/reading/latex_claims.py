@@ -27,7 +27,7 @@ from symgrad.expr import (
     shape_of,
     shape_text,
 )
-from symgrad.reading.claim import Claim, Entry, Kind
+from symgrad.reading.claim import Claim, Entry, Kind, names_a_hessian
 from symgrad.reading.latex_explore import located
 from symgrad.reading.latex_scope import Function, Index, Marked, Scope, Unbound, marked, stem_of
 from symgrad.reading.latex_setting import Setting
@@ -213,6 +213,8 @@ class Claims:
                 hessian = True
                 variables = [[*variables[0][:-1], _without_square(variables[0][-1])]]
             return self._derivative(above, variables[0], hessian, side)
+        if (primed := self._primed(parts)) is not None:
+            return primed
         head = first.parts[0] if first.kind == "scripted" else first
         if head.kind == "nabla" and len(parts) > 1:
             subs = (
@@ -231,6 +233,22 @@ class Claims:
                 if below_head.kind == "partial" or below_head.text == "d":
                     return self._derivative(parts[1:slash], parts[slash + 2 :], False, side)
         return None
+
+    def _primed(self, parts: Sequence[Node]) -> Left | None:
+        """f'(x), f''(x), y': the derivatives of a scalar by the scalar in brackets, or the one that is asked."""
+        m = marked(parts[0])
+        if m.primes not in (1, 2) or m.sups or stem_of(m.base) is None or len(parts) > 2:
+            return None
+        if len(parts) == 2 and parts[1].kind != "paren":
+            return None
+        try:
+            value, left = self.scope.symbol(replace(m, primes=0))
+            wrt = self._only_variable(list(parts), parts[0])
+        except (NameUnknownError, ReadError, ShapeError, Unbound):
+            return None
+        if left or not (value.is_scalar and wrt.is_scalar and is_leaf(value.expr) and is_leaf(wrt.expr)):
+            return None
+        return Left("hessian" if m.primes == 2 else None, value.expr, wrt.expr)
 
     def _entry_of_derivative(self, side: Node) -> Left | None:
         r"""(\nabla_x f)_i: an entry of a gradient."""
@@ -308,6 +326,8 @@ class Claims:
             value, left = self.scope.symbol(m)
         except (NameUnknownError, ShapeError, Unbound):
             if setting.target is not None and setting.wrt is not None and self._is_new(m):
+                if len(m.subs) < 2 and names_a_hessian(stem_of(m.base) or "", setting.target, setting.wrt):
+                    return Left("hessian", setting.target, setting.wrt)
                 return Left(setting.context.kind, setting.target, setting.wrt, None, self._new_entry(m))
             raise
         if left or m.primes:

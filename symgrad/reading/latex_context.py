@@ -57,6 +57,7 @@ def setting_of(context: Context) -> Setting:
             setting.functions[name] = Function(name)
     setting.words = FUNCTION_WORDS | {n for n in setting.names if len(n) > 1} | _words_of(context)
     setting.zero_based = any(re.search(r"_\s*\{?\s*[a-z]\s*=\s*0\b", t) for t in context.definitions_latex)
+    setting.base_said = any(re.search(r"_\s*\{?\s*[a-z]\s*=\s*[01]\b", t) for t in context.definitions_latex)
     _axes(setting)
     read_notes(setting, reader)
     read_definitions(setting)

@@ -272,8 +272,9 @@ class Ranges(Functions):
         layered = scope.layers.pop(letter, None)
         scope.indices[letter] = index
         based = scope.zero_based
-        if lower is not None and lower.kind == "number" and lower.text == "0":
-            scope.zero_based = True
+        if lower is not None and lower.kind == "number" and lower.text in ("0", "1"):
+            scope.zero_based = scope.zero_based or lower.text == "0"
+            scope.base_said = True
         try:
             value = self.read(tree)
         finally:

@@ -203,6 +203,7 @@ class Scope:
     layers     what a letter that marks the layer is
     rows       whether vectors are written as rows
     zero_based whether indices of the formula count from zero
+    base_said  whether the bounds of a sum say where they start
     columns_by_entries  whether columns next to one another are multiplied entry by entry
     """
 
@@ -224,6 +225,7 @@ class Scope:
     columns_by_entries: bool = False
     rows: bool = False
     zero_based: bool = False
+    base_said: bool = False
     einstein: bool = False
     may_bind: bool = False
     notes: list[str] = field(default_factory=list)
@@ -329,12 +331,26 @@ class Scope:
             index.sizes.append(size)
             index.uses += 1
             return index.symbol
+        self._settle_base(item)
         base = 0 if self.zero_based else 1
         written = self._index_value(item, size)
         position = written - base
         if position.is_negative or (position - size).is_nonnegative:
             fail_at(ShapeError, f"the index {written} is outside 1..{size}", self.source, item.at)
         return position
+
+    def _settle_base(self, item: Node) -> None:
+        """delta_{j+k} is another entry where indices count from zero than where they count from one: both are tried."""
+        if item.kind != "sum" or self.base_said or self.zero_based:
+            return
+        letters, sign = 0, 1
+        for part in item.parts:
+            if part.kind == "sign":
+                sign = 1 if part.text == "+" else -1
+                continue
+            letters, sign = letters + sign * (part.kind == "letter" and part.text not in self.layers), 1
+        if letters != 1 and self.choose(("base", 0), 2) == 1:
+            self.zero_based = True
 
     def _index_value(self, item: Node, size: Expr) -> Expr:
         base = 0 if self.zero_based else 1
@@ -454,7 +470,7 @@ class Scope:
 
     def unknown(self, m: Marked) -> NoReturn:
         """Say that nothing has this name; a letter that could be the layer is tried first."""
-        letter = self.open_letter((*m.subs, *m.sups))
+        letter = self.open_letter((*m.sups, *m.subs))
         if letter is not None and not letter.mark:
             raise Unbound(letter.text, letter)
         shown = self.source[m.node.at : m.node.end]

@@ -44,6 +44,7 @@ class Setting:
     called: list[Marked] = field(default_factory=list)
     rows: bool = False
     zero_based: bool = False
+    base_said: bool = False
     samples: int | None = None
     einstein: bool = False
     stated: list[tuple[str, Node]] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Setting:
         return Scope(
             source, dict(self.names), self.sizes, self.model.assumptions, self.aliases, self.functions, self.writings,
             self.derivatives, dict(self.layers if layers is None else layers), rows=self.rows,
-            zero_based=self.zero_based, samples=self.samples, einstein=self.einstein,
+            zero_based=self.zero_based, base_said=self.base_said, samples=self.samples, einstein=self.einstein,
             plan=plan, opened=dict(opened or {}),
         )  # fmt: skip
 
