@@ -1,0 +1,189 @@
+"""Derivatives of index forms: the product rule over factors, the chain rule through functions. No rule of ours is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from fractions import Fraction
+
+from sympy import Expr, S
+
+from symgrad.checking.canonical import NotDecided
+from symgrad.checking.exponents import Exponent, add_exponents, as_expr
+from symgrad.checking.index_functions import IndexFunctions
+from symgrad.checking.networks import MOST_TERMS, ONE, Apart, Head, Index, Term, Terms, turned
+from symgrad.expr import is_leaf, is_matrix, leaf_name
+from symgrad.expr.model import Assumptions
+
+__all__ = ["IndexDerivatives"]
+
+
+class IndexDerivatives(IndexFunctions):
+    """Derivatives by the entries of a name."""
+
+    def __init__(self, assumptions: Assumptions) -> None:
+        super().__init__(assumptions)
+        self.apart: Expr | None = None
+        self._dependent: dict[tuple[int, Expr | Apart], bool] = {}
+
+    def derivative_of(self, form: Callable[[], Terms], x: Expr, *places: tuple[Index, Index]) -> Terms:
+        """The derivative of a form by the entry x[a, b] (and once more for each further place).
+
+        What is assumed of x is put in after the derivative is taken.
+        """
+        if not is_leaf(x):
+            raise NotDecided(f"a derivative by {x}")
+        if not self.assumptions.get(leaf_name(x)):
+            terms = form()
+            for place in places:
+                terms = self.derivative(self.reduced(terms), x, *place)
+            return terms
+        before, self.apart = self.apart, x
+        try:
+            terms = form()
+            for place in places:
+                terms = self.derivative(self.reduced(terms), Apart(x), *place)
+        finally:
+            self.apart = before
+        return self._together(terms, Apart(x))
+
+    def _together(self, terms: Terms, x: Apart) -> Terms:
+        """The terms with the name itself for one that was kept apart."""
+        return [
+            Term(t.coefficient, tuple((self._with_name(h, x), idx, e) for h, idx, e in t.factors), t.bound)
+            for t in terms
+        ]
+
+    def _with_name(self, h: int, x: Apart) -> int:
+        head = self.heads[h]
+        if not self._depends(h, x):
+            return h
+        if head.kind == "symbol":
+            return self.head("symbol", x.leaf, head.rank)
+        if head.kind not in ("power_of", "exp", "function", "inverse", "det", "logdet", "power"):
+            raise NotDecided(f"a {head.kind} of a name with assumptions")
+        inside = self.reduced(self._together(head.inside, x))
+        if not inside:
+            raise NotDecided("a function of zero")
+        key: Hashable = self.canonical(inside)
+        if head.kind == "function":
+            key = (head.key[0], key)  # type: ignore[index]
+        number = self.head(head.kind, key, head.rank, inside)
+        if head.kind == "inverse" and self.canonical(turned(inside)) == key:
+            self.heads[number].symmetric = True
+        return number
+
+    def derivative(self, terms: Terms, x: Expr | Apart, a: Index, b: Index) -> Terms:
+        """The derivative of a form by the entry x[a, b]."""
+        result: Terms = []
+        for t in terms:
+            for n, (h, idx, e) in enumerate(t.factors):
+                if not self._depends(h, x):
+                    continue
+                rest = [Term(t.coefficient, t.factors[:n] + t.factors[n + 1 :], t.bound)]
+                lowered = add_exponents(e, -1)
+                keep = self.factor(h, idx, lowered) if lowered != 0 else ONE
+                inner = self._factor_derivative(h, idx, x, a, b)
+                if self.heads[h].kind == "exp":
+                    keep = self.factor(h, idx, e)
+                result += self.times(rest, keep, self._number_or_symbol(e), inner)
+                if len(result) > MOST_TERMS:
+                    raise NotDecided("too many terms")
+        return result
+
+    def _number_or_symbol(self, e: Exponent) -> Terms:
+        return self.scalar(as_expr(e))
+
+    def _depends(self, h: int, x: Expr | Apart) -> bool:
+        known = self._dependent.get((h, x))
+        if known is None:
+            head = self.heads[h]
+            if head.kind == "symbol":
+                known = head.key == x
+            elif head.kind in ("ordered", "sum", "product"):
+                known = True  # not looked into: its derivative is then not decided
+            else:
+                known = any(self._depends(g, x) for t in head.inside for g, _, _ in t.factors)
+            self._dependent[(h, x)] = known
+        return known
+
+    def _factor_derivative(self, h: int, idx: tuple[int, ...], x: Expr | Apart, a: Index, b: Index) -> Terms:
+        """The derivative of a head, without its exponent."""
+        head = self.heads[h]
+        if head.kind == "symbol":
+            free = [i for i in (a, b) if i is not None]
+            return self.times(*(self.delta(i, j) for i, j in zip(idx, free, strict=True)))
+        if head.kind in ("power_of", "exp"):
+            return self.derivative(self.placed(head.inside, idx), x, a, b)
+        if head.kind in ("inverse", "det", "logdet"):
+            k, m = self._next - 1, self._next - 2
+            self._next -= 2
+            size = self._square_size(head)
+            self._size[k] = self._size[m] = size
+            inner = self.derivative(self.placed(head.inside, (k, m)), x, a, b)
+            inverse = h if head.kind == "inverse" else self._inverse_of(head)
+            if head.kind == "inverse":
+                sides = self.times(self.factor(inverse, (idx[0], k)), self.factor(inverse, (m, idx[1])))
+                return self.over(self.scaled(self.times(sides, inner), -1), k, m)
+            value = self.times(self.factor(inverse, (m, k)), inner)
+            if head.kind == "det":
+                value = self.times(self.factor(h, ()), value)
+            return self.over(value, k, m)
+        if head.kind == "function":
+            return self._chain(head, idx, x, a, b)
+        raise NotDecided(f"the derivative of a {head.kind} over a range")
+
+    def _square_size(self, head: Head) -> Expr:
+        for t in head.inside:
+            for g, place, _ in t.factors:
+                for n, i in enumerate(place):
+                    if i in (0, 1):
+                        size = self._slot_size(g, n)
+                        if size is not None:
+                            return size
+        raise NotDecided("the size of a matrix is not known")
+
+    def _slot_size(self, g: int, slot: int) -> Expr | None:
+        head = self.heads[g]
+        if head.kind == "symbol" and is_matrix(head.key):
+            sizes = [s for s in head.key.shape if s != 1]  # type: ignore[attr-defined]
+            return sizes[slot]
+        if head.kind in ("inverse", "power"):
+            return self._square_size(head)
+        if head.kind in ("power_of", "exp", "function"):
+            for t in head.inside:
+                for g2, place, _ in t.factors:
+                    for n, i in enumerate(place):
+                        if i == slot:
+                            return self._slot_size(g2, n)
+        return None
+
+    def _inverse_of(self, head: Head) -> int:
+        number = self.head("inverse", head.key, 2, head.inside)
+        if self.canonical(turned(head.inside)) == head.key:
+            self.heads[number].symmetric = True
+        return number
+
+    def _chain(self, head: Head, idx: tuple[int, ...], x: Expr | Apart, a: Index, b: Index) -> Terms:
+        name = head.key[0]  # type: ignore[index]
+
+        def u() -> Terms:
+            return self.placed(head.inside, idx)
+
+        inner = self.derivative(u(), x, a, b)
+        outer: Terms
+        if name == "log":
+            outer = self.power(u(), -1, idx)
+        elif name == "sin":
+            outer = self.function("cos", u(), idx)
+        elif name == "cos":
+            outer = self.scaled(self.function("sin", u(), idx), -1)
+        elif name == "arctan":
+            outer = self.power(ONE + self.power(u(), 2, idx), -1, idx)
+        elif name == "erf":
+            bell = self.exponential(self.scaled(self.power(u(), 2, idx), -1), idx)
+            outer = self.scaled(self.times(bell, self.power(self.scalar(S.Pi), Fraction(-1, 2), ())), 2)
+        elif name in ("step", "sign"):
+            return []
+        else:
+            outer = self.function(f"{name}'", u(), idx)
+        return self.times(outer, inner)

@@ -1,0 +1,158 @@
+"""Powers, exponentials and functions of index forms, in terms of few that are independent of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import sympy
+from sympy import Expr
+
+from symgrad.checking.canonical import NotDecided
+from symgrad.checking.exponents import Exponent, is_integer, is_number, multiply_exponents
+from symgrad.checking.networks import MOST_POWER, ONE, Factor, Index, Term, Terms, used_in
+from symgrad.checking.relations import Relations
+
+__all__ = ["IndexFunctions"]
+
+
+class IndexFunctions(Relations):
+    """Functions entry by entry; an exponential of a sum is a product."""
+
+    def power(self, base: Terms, e: Exponent, indices: Sequence[Index]) -> Terms:
+        """Base ** e, entry by entry at the given indices."""
+        if e == 0:
+            return ONE
+        if e == 1:
+            return base
+        base = self.reduced(base)
+        if not base:
+            if is_number(e) and e > 0:
+                return []
+            raise NotDecided("a power of zero")
+        if isinstance(e, int) and 0 < e <= MOST_POWER and (len(base) == 1 or len(base) ** e <= 60):
+            used = used_in(indices)
+            local = self.local(base, used)
+            return self.times(*(self.placed(local, used) for _ in range(e)))
+        if len(base) == 1 and not base[0].bound and is_integer(e):
+            t = base[0]
+            factors = tuple((h, idx, multiply_exponents(x, e)) for h, idx, x in t.factors)
+            if isinstance(e, int):
+                return [Term(t.coefficient**e, factors)]
+            if t.coefficient == 1:  # (x y)^k = x^k y^k for an integer k
+                return [Term(t.coefficient, factors)]
+        return self._sum_power(base, e, indices)
+
+    def _sum_power(self, base: Terms, e: Exponent, indices: Sequence[Index]) -> Terms:
+        """A power of a sum as a head; common exponentials and the leading coefficient stand in front of it."""
+        used = [i for i in used_in(indices) if any(i in idx for t in base for _, idx, _ in t.factors)]
+        local = self.reduced(self.local(base, used))
+        front = ONE
+        if isinstance(e, int):
+            local, common = self._without_common(local)
+            lead = min(self.canonical(local))[1]
+            local = self.scaled(local, 1 / lead)
+            front = [Term(lead**e, tuple((h, idx, multiply_exponents(x, e)) for h, idx, x in common))]
+            if len(local) == 1 and not local[0].bound:
+                return self.placed(self.times(front, self.power(local, e, tuple(range(len(used))))), used)
+        head = self.head("power_of", self.canonical(local), len(used), local)
+        return self.times(self.placed(front, used), self.factor(head, used, e))
+
+    def _without_common(self, terms: Terms) -> tuple[Terms, list[Factor]]:
+        """Exponentials that all terms share, with their least exponents, taken out."""
+        if any(t.bound for t in terms):
+            return terms, []
+        tables = [{(h, idx): x for h, idx, x in t.factors if self.heads[h].kind == "exp"} for t in terms]
+        common: list[Factor] = []
+        for key in {k for table in tables for k in table}:
+            powers = [table.get(key, 0) for table in tables]
+            if all(is_number(x) for x in powers):
+                least = min(powers)
+                if least != 0:
+                    common.append((*key, least))
+        if not common:
+            return terms, []
+        inverse = tuple((h, idx, multiply_exponents(x, -1)) for h, idx, x in common)
+        return self.reduced([Term(t.coefficient, t.factors + inverse, t.bound) for t in terms]), common
+
+    def exponential(self, argument: Terms, indices: Sequence[Index]) -> Terms:
+        """Exp of a sum as a product over its monomials: exp(a + b) = exp(a) exp(b)."""
+        used = used_in(indices)
+        factors: list[Factor] = []
+        local = self.reduced(self.local(argument, used))
+        for network, coefficient in self.canonical(local):
+            mine = [t for t in local if self._network(t) == network]
+            kept = [n for n in range(len(used)) if any(n in idx for t in mine for _, idx, _ in t.factors)]
+            again = self.local(self.scaled(mine[:1], 1 / mine[0].coefficient), kept)
+            head = self.head("exp", self.canonical(again), len(kept), again)
+            power = coefficient.numerator if coefficient.denominator == 1 else coefficient
+            factors.append((head, tuple(used[n] for n in kept), power))
+        return [Term(Fraction(1), tuple(factors))]
+
+    def function(
+        self, name: str, argument: Terms, indices: Sequence[Index], parameters: Sequence[Expr] = ()
+    ) -> Terms:
+        """A function of a form, in terms of few functions where identities tie them together."""
+        used = used_in(indices)
+        local = self.local(argument, used)
+
+        def u() -> Terms:
+            return self.placed(local, used)
+
+        if name == "exp":
+            return self.exponential(argument, indices)
+        if name == "sqrt":
+            return self.power(argument, Fraction(1, 2), indices)
+        if name == "sigmoid":
+            return self.power(ONE + self.exponential(self.scaled(u(), -1), indices), -1, indices)
+        if name == "tanh":
+            below = self.power(ONE + self.exponential(self.scaled(u(), 2), indices), -1, indices)
+            return ONE + self.scaled(below, -2)
+        if name in ("sinh", "cosh"):
+            sign = -1 if name == "sinh" else 1
+            both = self.exponential(u(), indices) + self.scaled(
+                self.exponential(self.scaled(u(), -1), indices), sign
+            )
+            return self.scaled(both, Fraction(1, 2))
+        if name == "softplus":
+            return self.function("log", ONE + self.exponential(u(), indices), indices)
+        if name == "silu":
+            return self.times(u(), self.function("sigmoid", u(), indices))
+        if name == "relu":
+            return self.times(u(), self.function("step", u(), indices))
+        if name == "abs":
+            return self.times(u(), self.function("sign", u(), indices))
+        if name == "tan":
+            return self.times(
+                self.function("sin", u(), indices),
+                self.power(self.function("cos", u(), indices), -1, indices),
+            )
+        if name in ("leaky_relu", "elu"):
+            step = self.function("step", u(), indices)
+            given = (
+                self.scalar(parameters[0])
+                if parameters
+                else self.number(Fraction(1, 100) if name[0] == "l" else 1)
+            )
+            tail = u() if name == "leaky_relu" else self.exponential(u(), indices) + self.number(-1)
+            rest = ONE + self.scaled(self.function("step", u(), indices), -1)
+            return self.times(u(), step) + self.times(given, tail, rest)
+        if name == "gelu":
+            inside = self.times(u(), self._root(2, Fraction(-1, 2)))
+            return self.scaled(self.times(u(), ONE + self.function("erf", inside, indices)), Fraction(1, 2))
+        reduced = self.reduced(local)
+        key = self.canonical(reduced)
+        kept = [n for n in range(len(used)) if any(n in idx for t in reduced for _, idx, _ in t.factors)]
+        again = self.local(reduced, kept)
+        head = self.head("function", (name, self.canonical(again)), len(kept), again)
+        del key
+        return self.factor(head, [used[n] for n in kept])
+
+    def _root(self, n: int, power: Exponent) -> Terms:
+        """A root of a number, by its prime factors."""
+        return self.times(
+            *(
+                self.factor(self.head("prime", p, 0), (), multiply_exponents(power, m))
+                for p, m in sympy.factorint(n).items()
+            )
+        )
