@@ -437,3 +437,27 @@ FULL = {"given": ["y = convolve(x, w)", "L = sum(delta * y)"], "shapes": "x: p, 
 )
 def test_the_ways_of_writing_of_calculus_courses(claim: str, context: dict[str, Any], verdict: str) -> None:
     assert verify(claim, **context).verdict == verdict
+
+
+STEPS = {
+    "given": ["h1 = tanh(W @ h0)", "h2 = tanh(W @ h1)", "h3 = tanh(W @ h2)"],
+    "shapes": "h0: n, W: n n",
+    "symbols": {"T": "3"},
+    "layout": "numerator",
+}
+
+
+@pytest.mark.parametrize(
+    ("factors", "verdict"),
+    [
+        (r"\prod_{t=2}^{3} \operatorname{diag}(1-h_t^2) W", "undecided"),
+        (r"\prod_{t=3}^{2} \operatorname{diag}(1-h_t^2) W", "proved"),
+        (r"\mathop{\overset{\leftarrow}{\prod}}_{t=2}^{3} \operatorname{diag}(1-h_t^2) W", "proved"),
+        (r"\mathop{\overset{\rightarrow}{\prod}}_{t=2}^{3} \operatorname{diag}(1-h_t^2) W", "refuted"),
+        (r"\prod_{t=2}^{3} \operatorname{diag}(1-h_t^2) W^T", "refuted"),
+        (r"\prod_{t=2}^{3} \frac{\partial h_t}{\partial h_{t-1}}", "proved"),
+        (r"\prod_{t=2}^{3} \frac{\partial h_{t-1}}{\partial h_{t-2}}", "refuted"),
+    ],
+)
+def test_a_product_of_matrices_has_an_order(factors: str, verdict: str) -> None:
+    assert verify(r"\frac{\partial h_3}{\partial h_1} = " + factors, **STEPS).verdict == verdict

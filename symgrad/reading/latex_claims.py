@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import sympy
-from sympy import Expr, S, Symbol
+from sympy import Expr, MatrixSymbol, S, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import (
@@ -27,6 +27,7 @@ from symgrad.expr import (
     shape_of,
     shape_text,
 )
+from symgrad.expr.nodes import Gradient, Jacobian, ScalarGradient
 from symgrad.reading.claim import Claim, Entry, Kind, names_a_hessian
 from symgrad.reading.latex_explore import located
 from symgrad.reading.latex_scope import Function, Index, Marked, Scope, Unbound, marked, stem_of
@@ -696,11 +697,21 @@ def _left_shown(left: Left, kind: Kind, of_entry: Entry | None, wrt_entry: Entry
     return f"d({of})" if kind == "differential" else f"{kind}({of}, {wrt})"
 
 
+_OPEN_DERIVATIVES = ((Jacobian, "jacobian"), (Gradient, "grad"), (ScalarGradient, "grad"))
+
+
 def in_text_language(e: Expr) -> str:
     """The expression in the text language, as far as it can say it."""
     from symgrad.rendering import to_numpy
 
+    calls = {
+        d: MatrixSymbol(call, *d.shape) if is_matrix(d) else Symbol(call)
+        for kind, word in _OPEN_DERIVATIVES
+        for d in e.atoms(kind)
+        if is_leaf(d.args[0]) and is_leaf(d.args[1])
+        for call in (f"{word}({d.args[0]}, {d.args[1]})",)
+    }
     try:
-        return to_numpy(e)
+        return to_numpy(e.xreplace(calls))
     except (SymgradError, AttributeError, TypeError, ValueError):
         return str(e)

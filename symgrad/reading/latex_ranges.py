@@ -41,6 +41,7 @@ from symgrad.reading.latex_values import (
     val,
 )
 from symgrad.reading.latex_writing import (
+    derivative_parts,
     term_of,
 )
 
@@ -172,10 +173,14 @@ class Ranges(Functions):
         self.scope.written += max(upper - lower, 0)
         if self.scope.written > _MOST_WRITTEN:
             self.fail(TooLargeError, "sums that are too long to be written out", sign)
+        numbers = range(lower, upper + 1)
         if upper < lower:
-            return Val(S.Zero if kind == "sum" else S.One)
+            backwards = kind == "prod" and self.scope.choose(("backwards", sign.at), 2, last_resort=True) == 1
+            if not backwards:
+                return Val(S.Zero if kind == "sum" else S.One)
+            numbers, kind = range(lower, upper - 1, -1), "ordered"
         terms: list[Val] = []
-        for n in range(lower, upper + 1):
+        for n in numbers:
             before = self.scope.layers.get(letter)
             self.scope.layers[letter] = n
             try:
@@ -187,10 +192,27 @@ class Ranges(Functions):
                     self.scope.layers[letter] = before
         if kind == "sum":
             return plus(terms, self.scope.fresh, self._spread(sign)) if len(terms) > 1 else terms[0]
+        if kind == "prod" and len(terms) > 1 and not all(t.is_scalar for t in terms):
+            kind = self._order_of(letter, tree, sign)
         result, *rest = terms if kind != "reversed" else terms[::-1]
         for t in rest:
             result = times(result, t, self.scope.fresh)
         return result
+
+    def _order_of(self, letter: str, tree: Node, sign: Node) -> str:
+        r"""Which way the factors of \prod stand: people write it for either; an arrow on the sign says which.
+
+        Jacobians of a chain, \partial h_t / \partial h_{t-1}, have one order in each layout.
+        """
+        if derivative_parts(tree) is not None:
+            layout = next((c.decided for c in self.scope.taken if c.key == ("layout", 0)), 0)
+            backwards = layout != 2  # with the transposed Jacobians the first one comes first
+        else:
+            backwards = self.scope.choose(("order", sign.at), 2) == 1
+        self.scope.note(
+            f"the factors of the product over {letter} are ordered from {'right to left' if backwards else 'left to right'}"
+        )
+        return "reversed" if backwards else "ordered"
 
     def _marks_a_layer(self, letter: str, tree: Node) -> bool:
         """Whether the index marks members of a family."""
@@ -221,7 +243,7 @@ class Ranges(Functions):
         if kind == "sum":
             return val(MatrixSum(value.expr, k, lower, upper))
         if kind == "prod":
-            self.scope.note(f"the factors of the product over {letter} are ordered from left to right")
+            kind = self._order_of(letter, tree, sign)
         return val(OrderedProduct(value.expr, k, lower, upper, -1 if kind == "reversed" else 1))
 
     def _product_over(

@@ -368,6 +368,11 @@ class Symbols:
                 self.fail(UnsupportedError, "the exponential of a square matrix is not read", node,
                           "the exponential entry by entry is \\exp(A)")  # fmt: skip
             return applied("exp", exponent)
+        if item.kind == "letter" and item.text == "T" and "T" in scope.layers and not value.is_scalar:
+            square = 1 not in value.shape and same_size(*value.shape)
+            if not square or scope.choose(("last layer or transpose", node.at), 2) == 0:
+                return turned(value)  # there is no W at layer T
+            return raised(value, Integer(scope.layers["T"]), as_matrix=True)
         if item.kind == "letter" and item.text in scope.layers:
             self.fail(
                 NameUnknownError, f"{self.shown(node)} is not known at layer {scope.layers[item.text]}", node
