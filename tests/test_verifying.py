@@ -461,3 +461,39 @@ STEPS = {
 )
 def test_a_product_of_matrices_has_an_order(factors: str, verdict: str) -> None:
     assert verify(r"\frac{\partial h_3}{\partial h_1} = " + factors, **STEPS).verdict == verdict
+
+
+UNIT = {
+    "given": ["z = w @ x + b", "yhat = sigmoid(z)", "E = (yhat - y)**2 / 2", "J = log(yhat)"],
+    "shapes": "w: d, x: d, b:, y:",
+}
+SLOPE = r"\hat y(1-\hat y)"
+
+
+@pytest.mark.parametrize(
+    ("update", "of", "wrt", "verdict"),
+    [
+        (rf"w \leftarrow w - \eta (\hat y - y) {SLOPE} x", "E", "w", "proved"),
+        (rf"w := w + \eta (y - \hat y) {SLOPE} x", "E", "w", "proved"),
+        (rf"w_j = w_j - \eta (\hat y - y) {SLOPE} x_j", "E", "w", "proved"),
+        (rf"\Delta w_j = \eta (y - \hat y) {SLOPE} x_j", "E", "w", "proved"),
+        (
+            rf"\Delta w = -\eta \frac{{\partial E}}{{\partial w}} = -\eta (\hat y - y) {SLOPE} x",
+            "E",
+            "w",
+            "proved",
+        ),
+        (rf"w \leftarrow w + \eta (\hat y - y) {SLOPE} x", "E", "w", "refuted"),
+        (r"w \leftarrow w - \eta (\hat y - y) x", "E", "w", "refuted"),
+        (rf"b \gets b - \frac{{\eta}}{{2}} (\hat y - y) {SLOPE}", "E", "b", "refuted"),
+        (r"w \leftarrow w + \eta (1 - \hat y) x", "J", "w", "undecided"),  # up or down?
+        (r"w \leftarrow w + \eta (2 - \hat y) x", "J", "w", "refuted"),
+        (rf"w \leftarrow w - (\hat y - y) {SLOPE} x", "E", "w", "unreadable"),
+    ],
+)
+def test_an_update_says_what_the_derivative_is(update: str, of: str, wrt: str, verdict: str) -> None:
+    try:
+        found = verify(update, of=of, wrt=wrt, **UNIT).verdict
+    except ReadError:
+        found = "unreadable"
+    assert found == verdict

@@ -34,10 +34,14 @@ from symgrad.reading.latex_scope import Function, Index, Marked, Scope, Unbound,
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, walk_nodes
+from symgrad.reading.latex_updates import Update, update_of
 from symgrad.reading.latex_values import Val, entry, fits, has_index, index_symbol, lifted, turned
 from symgrad.reading.latex_writing import derivative_parts, second_order
 
 __all__ = ["Claims", "Left", "in_text_language"]
+
+
+_LOSSES = ("e", "c", "loss", "cost", "err", "error", "mse", "nll", "rss", "sse", "ce")
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,18 @@ class Claims:
     def claim(self, statement: Node) -> Claim:
         """The claim of a statement."""
         sides = list(statement.parts[0::2]) if statement.kind == "chain" else [statement]
-        if statement.kind == "chain":
+        update = update_of(statement)
+        if update is None and statement.kind == "chain":
             for relation in statement.parts[1::2]:
                 if relation.text not in ("=", ":=", "=:"):
                     fail_at(ReadError, f"the relation {relation.text!r} makes no claim", self.text, relation.at,
-                            "a claim is an equation")  # fmt: skip
+                            "a claim is an equation; an update has a rate: W \\leftarrow W - \\eta G")  # fmt: skip
         for passed in self.passed:
             self.scope.note(f"{self.meaning.shown(passed)} is passed over")
         self._define_extra()
-        if len(sides) == 1:
+        if update is not None and (updated := self._updated(update)) is not None:
+            left, right = updated
+        elif len(sides) == 1:
             left, right = self._asked(sides[0]), sides
         else:
             found, right = self._left(sides)
@@ -154,6 +161,23 @@ class Claims:
             return False
         self.scope.functions = {**self.scope.functions, stem: Function(self.text, parameter, last)}
         return True
+
+    def _updated(self, update: Update) -> tuple[Left, list[Node]] | None:
+        """What an update says of the derivative: it goes down, or up where nothing speaks against it."""
+        target = self.setting.target
+        if target is None or not is_scalar(target):
+            return None
+        self.scope.may_bind = True
+        wrt = self.meaning.quantity([update.variable], update.variable)
+        x, entry, axes = _entry_of(wrt)
+        if not is_leaf(x):
+            return None
+        down = update.falls or (is_leaf(target) and leaf_name(target).lower() in _LOSSES)
+        if not down and self.scope.choose(("ascent", update.variable.at), 2) == 1:
+            self.scope.note("the update is read as a step up the slope")
+            return Left(None, target, x, None, entry, axes), list(update.up)
+        self.scope.note("the update is read as a step down the slope")
+        return Left(None, target, x, None, entry, axes), list(update.down)
 
     # --- left sides ----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 from symgrad.errors import ReadError, SymgradError, TooLargeError
 from symgrad.reading.latex_vocabulary import (
     ACCENTS,
+    BOLD,
     CONJUNCTIONS,
     DELIMITERS,
     DROPPED_WITH_ARGUMENT,
@@ -444,6 +445,9 @@ class _Scanner:
                 )
             else:
                 self.emit("LETTER", bare, at, name)
+        elif name in BOLD and re.fullmatch(r"[A-Z][A-Za-z]{1,3}", bare) and self._is_a_product(bare):
+            for letter in bare:
+                self.emit("LETTER", letter, at, name)
         elif re.fullmatch(r"[A-Za-z]+(180)?", bare) and (name not in TEXTS or bare not in CONJUNCTIONS):
             self.emit("WORD", bare, at, name)
         elif name in TEXTS and bare in CONJUNCTIONS:
@@ -466,6 +470,11 @@ class _Scanner:
             self.pos = start
             self.argument(at)
         return True
+
+    def _is_a_product(self, letters: str) -> bool:
+        r"""Whether \mathbf{AXB} is A X B: no word that is known, and nothing that would belong to the last letter alone."""
+        after = re.match(r"\s*[\^_'(]", self.text[self.pos :])
+        return letters not in self.words and after is None
 
     def operator(self, at: int) -> bool:
         r"""\mathop{..}: a word, or a product with an arrow for its direction."""

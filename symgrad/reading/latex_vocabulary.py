@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ACCENTS",
+    "BOLD",
     "CONJUNCTIONS",
     "DELIMITERS",
     "DROPPED_WITH_ARGUMENT",
@@ -143,6 +144,7 @@ FONTS = _words(
     "mathop mathrm mathscr mathsf mathtt mbox operatorname pmb symbf symbfit symit symup text "
     "textbf textit textnormal textrm textsf texttt textup "
 )
+BOLD = _words("bm boldsymbol mathbf mathbfit symbf ")
 TEXTS = _words("emph hbox mbox text textbf textit textnormal textrm textsf texttt textup ")
 SWITCHES = _words("bf bfseries cal it mit rm rmfamily sf tt ")
 ACCENTS = {
