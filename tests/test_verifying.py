@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,16 @@ from hypothesis import strategies as st
 
 import symgrad
 from symgrad import Verdict, verify
+from symgrad.checking.verdict import judge
 from symgrad.cli import run
 from symgrad.errors import NameUnknownError, ReadError
 from symgrad.gallery import QUESTIONS
+from symgrad.reading.claim import read_claim
 from symgrad.rendering.snippet import snippet
 from symgrad.rendering.verdict import render
-from symgrad.verify_batch import verdict_line, verdict_lines
+from symgrad.verify_batch import context_of, verdict_line, verdict_lines
+
+CASES = Path(__file__).parent / "cases"
 
 NETWORK: dict[str, Any] = {
     "given": [
@@ -377,8 +382,12 @@ def test_a_batch_line_has_the_fields_of_the_contract() -> None:
         (r"\frac{df}{dx} = 1/2 x", "x**2/4", "x:", "proved"),
         (r"\frac{\partial f}{\partial x} = \frac{x}{|x|}", "norm(x)", "x: n", "undecided"),
         (r"\frac{\partial f}{\partial x} = \frac{2x}{|x|}", "norm(x)", "x: n", "refuted"),
-        (r"\frac{\partial f}{\partial x} = \sigma(x)(1-\sigma(x))", "sum(sigmoid(x))", "x: n", "undecided"),
+        (r"\frac{\partial f}{\partial x} = \sigma(x)(1-\sigma(x))", "sum(sigmoid(x))", "x: n", "proved"),
+        (r"\frac{\partial f}{\partial x} = \sigma(x)(1+\sigma(x))", "sum(sigmoid(x))", "x: n", "refuted"),
         (r"\frac{\partial f}{\partial x} = \sigma(x)(2-\sigma(x))", "sum(sigmoid(x))", "x: n", "refuted"),
+        (r"\frac{\partial f}{\partial x} = \sigma(x)\tanh(x)", "sum(x)", "x: n", "refuted"),
+        (r"\frac{\partial f}{\partial x} = \exp(x)x", "sum(x*exp(x) - exp(x))", "x: n", "undecided"),
+        (r"\frac{\partial f}{\partial x} = x \cdot (1-x)", "sum(x**2/2 - x**3/3)", "x: n", "proved"),
     ],
 )
 def test_a_formula_with_two_readings_is_judged_only_where_they_agree(
@@ -497,3 +506,36 @@ def test_an_update_says_what_the_derivative_is(update: str, of: str, wrt: str, v
     except ReadError:
         found = "unreadable"
     assert found == verdict
+
+
+# --- claims as they stand in lecture notes, right and wrong ones with their own key ---------------------------------
+
+
+def lecture_claims() -> dict[str, list[tuple[dict[str, Any], dict[str, Any]]]]:
+    """Claims by their context: definitions in both languages, then formulas with a key."""
+    found: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    context: dict[str, Any] = {}
+    for line in (CASES / "claims" / "lectures.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if "context" in record:
+            context = record
+        else:
+            found.setdefault(context["context"], []).append((context, record))
+    return found
+
+
+LECTURES = lecture_claims()
+
+
+def test_there_are_many_lecture_claims_of_both_kinds() -> None:
+    right = [record["right"] for listed in LECTURES.values() for _, record in listed]
+    assert len(right) > 200 and len(right) / 3 < sum(right) < len(right) * 3 / 4
+
+
+@pytest.mark.parametrize("name", sorted(LECTURES))
+def test_lecture_claims_are_judged_as_their_key_says(name: str) -> None:
+    for context, record in LECTURES[name]:
+        claim = read_claim(record["claim"], context_of({**context, **record}))
+        found = judge(claim, seconds=20)
+        assert (found.word, found.is_right) == (found.word, record["right"]), record["claim"]
+        assert found.is_right or found.word == "refuted", record["claim"]

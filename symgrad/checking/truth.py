@@ -7,10 +7,11 @@ random directions; where the two do not agree, or no rule knows an operation, al
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ Derivative = Gradient | ScalarGradient | Jacobian
 EXACT, LOOSE = 1e-8, 1e-5
 _SIZE_SETS, _POINTS = 2, 2
 _MOST_ENTRIES = 4000
+_MOST_PLACES, _MORE_PLACES = 400, 150
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,7 @@ class Truth:
         ranges = self.ranges(point.sizes)
         claimed: list[Array] = []
         right: list[Array] = []
-        for values in product(*(range(ranges[i]) for i in claim.indices)):
+        for values in _places([ranges[i] for i in claim.indices]):
             at = {i: Integer(v) for i, v in zip(claim.indices, values, strict=True)}
             if claim.kind == "identity":
                 right.append(np.ravel(np.asarray(self._at(claim.links[0].xreplace(at), point), dtype=float)))
@@ -328,6 +330,16 @@ class Truth:
                         if at in found and not found[at]:
                             found[at].add(int(concrete(node.args[0], sizes).shape[axis]))
         return {i: min(ends) if ends else 1 for i, ends in found.items()}
+
+
+def _places(ranges: Sequence[int]) -> list[tuple[int, ...]]:
+    """Values of the free indices: all of them, or of a great many those that meet in every way, and random others."""
+    if prod(ranges) <= _MOST_PLACES:
+        return list(product(*map(range, ranges)))
+    meeting = product(*(range(min(n, len(ranges))) for n in ranges))
+    rng = np.random.default_rng(17)
+    others = (tuple(int(rng.integers(n)) for n in ranges) for _ in range(_MORE_PLACES))
+    return list(dict.fromkeys([*meeting, *others]))
 
 
 def _place(

@@ -9,9 +9,9 @@ from sympy import Expr, MatrixSymbol, Symbol
 from symgrad.errors import ReadError, SymgradError
 from symgrad.expr import Definition, Model, gradient, is_matrix, is_scalar, jacobian, shape_of
 from symgrad.reading.claim import Context
-from symgrad.reading.latex_claims import Claims
 from symgrad.reading.latex_context import setting_of
 from symgrad.reading.latex_definitions import extend_model, is_function_definition, read_functions
+from symgrad.reading.latex_left import LeftSides
 from symgrad.reading.latex_scope import Unbound, marked, stem_of
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse_statements
@@ -77,7 +77,7 @@ def names_derivative(text: str, context: Context) -> Model | None:
     scope = setting.scope(text)
     scope.may_bind = True
     try:
-        left = Claims(scope, setting, text, ())._derivative_side(rest[0])
+        left = LeftSides(scope, setting, text).derivative_side(rest[0])
     except (SymgradError, Unbound, OpenSize):
         return None
     if left is None or left.of_entry is not None or left.wrt_entry is not None:

@@ -28,9 +28,9 @@ from symgrad.expr import (
     leaf_name,
     shape_of,
 )
-from symgrad.reading.latex_claims import Claims
 from symgrad.reading.latex_explore import explore
 from symgrad.reading.latex_functions import FUNCTION_WORDS, elementwise_name
+from symgrad.reading.latex_left import LeftSides
 from symgrad.reading.latex_meaning import Meaning
 from symgrad.reading.latex_scope import Alias, Function, Marked, Scope, Unbound, at_layers, marked, stem_of
 from symgrad.reading.latex_setting import Setting
@@ -321,11 +321,11 @@ def _names_a_derivative(setting: Setting, text: str, first: Node, side: Node) ->
     for layers in trials:
         scope = setting.scope(text, {**setting.layers, **layers})
         scope.may_bind = not layers
-        claims = Claims(scope, setting, text, ())
+        claims = LeftSides(scope, setting, text)
         try:
             name = _whole_or_none(scope, claims.meaning, first)
             scope.may_bind = not layers
-            left = claims._derivative_side(side)
+            left = claims.derivative_side(side)
         except (SymgradError, Unbound, OpenSize):
             continue
         if left is not None and name is None and is_scalar(left.of) and _at_numbers(marked(first), layers):
@@ -422,10 +422,22 @@ def _second_name(setting: Setting, text: str, first: Node, rest: list[Node]) -> 
         if known is not None or stem_of(m.base) is None:
             break
         for layers, value in values:
-            _local_name(setting, at_layers(m, layers), value)
+            at_layer = at_layers(m, layers)
+            if not (layers and _has_name(setting, text, at_layer)):
+                _local_name(setting, at_layer, value)
         break
     if refused is not None:
         raise refused
+
+
+def _has_name(setting: Setting, text: str, m: Marked) -> bool:
+    """Whether the model has a name for a symbol."""
+    scope = setting.scope(text)
+    scope.may_bind = True
+    try:
+        return _bare(scope.symbol(m)[0]) is not None
+    except (SymgradError, Unbound):
+        return False
 
 
 def _local_name(setting: Setting, m: Marked, value: Val) -> None:
@@ -433,7 +445,9 @@ def _local_name(setting: Setting, m: Marked, value: Val) -> None:
     symbol = setting.symbol_of(value.expr)
     e = value.expr if symbol is None else symbol
     rank = 0 if is_scalar(e) else 1 if e.shape[1] == 1 else 2
-    letters = tuple(s.text for s in m.subs if s.kind == "letter")
+    letters = tuple(
+        s.text for s in m.subs if s.kind == "letter" and (len(s.text) == 1 or s.text not in setting.names)
+    )  # L_\delta is named after a parameter, and is no entry
     alias = Alias(m, e, letters[-rank:] if rank and len(letters) >= rank else ())
     if not any(a.value == e and a.symbol == m for a in setting.aliases):
         setting.aliases.append(alias)

@@ -76,7 +76,7 @@ class Derivatives(Ranges):
             return None
         m = marked(following)
         stem = stem_of(m.base)
-        if stem is None:
+        if stem is None or ("d" in self.scope.names and not upright and f"d{stem}" not in self.scope.names):
             return None
         if self.scope.differential:
             inside, left = self.scope.symbol(m)

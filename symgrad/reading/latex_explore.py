@@ -55,10 +55,9 @@ def explore(
         except Unbound as unbound:
             error = NameUnknownError(f"{unbound.letter} is neither an index nor a layer here")
             refused = refused or located(error, text, unbound.node)
-            if unbound.letter not in layers and len(layers) < 4:
-                pending += [
-                    ({**layers, unbound.letter: n}, plan, {}) for n in reversed(setting.layer_numbers())
-                ]
+            for letter in dict.fromkeys((unbound.letter, *unbound.others)):
+                if letter not in layers and len(layers) < 4:
+                    pending += [({**layers, letter: n}, plan, {}) for n in reversed(setting.layer_numbers())]
         except OpenSize as size:
             at = next((at for at, d in scope.opened.items() if d == size.open_size), None)
             settled_before = sum(not isinstance(s, sympy.Dummy) for s in scope.opened.values())

@@ -21,6 +21,8 @@ from symgrad.expr import (
     diag,
     entry_max,
     flip,
+    gradient,
+    is_leaf,
     is_matrix,
     is_scalar,
     log_softmax,
@@ -68,7 +70,8 @@ __all__ = ["FUNCTION_WORDS", "Functions", "elementwise_name"]
 
 _ELEMENTWISE = {
     "exp": "exp", "log": "log", "ln": "log", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh",
-    "tanh": "tanh", "arctan": "arctan", "erf": "erf", "sqrt": "sqrt", "abs": "abs", "sign": "sign", "sgn": "sign",
+    "tanh": "tanh", "arctan": "arctan", "atan": "arctan", "erf": "erf",
+    "sqrt": "sqrt", "abs": "abs", "sign": "sign", "sgn": "sign",
     "relu": "relu", "ReLU": "relu", "Relu": "relu", "RELU": "relu", "sigmoid": "sigmoid", "Sigmoid": "sigmoid",
     "sigm": "sigmoid", "logistic": "sigmoid", "softplus": "softplus", "Softplus": "softplus", "gelu": "gelu",
     "GELU": "gelu", "elu": "elu", "ELU": "elu", "silu": "silu", "SiLU": "silu", "Swish": "silu", "swish": "silu",
@@ -81,7 +84,14 @@ _WHOLE = {
     "mean": "mean", "rowsum": "rowsum", "colsum": "colsum", "max": "max", "min": "min", "flip": "flip",
     "rot": "flip", "rot180": "flip", "logdet": "logdet", "norm": "norm", "corr": "corr", "conv": "conv", "cosh": "cosh",
 }  # fmt: skip
-FUNCTION_WORDS = frozenset(_ELEMENTWISE) | frozenset(_WHOLE) | {"axis", "keepdims", "True"}
+_RECIPROCALS = {
+    "sec": "cos", "csc": "sin", "cot": "tan", "sech": "cosh", "csch": "sinh", "coth": "tanh", "cosec": "sin",
+}  # fmt: skip
+FUNCTION_WORDS = (
+    frozenset(_ELEMENTWISE) | frozenset(_WHOLE) | frozenset(_RECIPROCALS) | {"axis", "keepdims", "True"}
+)
+_INVERSES = {"tan": "arctan"}
+_ROWS_AND_COLUMNS = ("tr", "det", "softmax", "log_softmax", "logsumexp", "max", "min", "sum", "mean", "norm")
 _INDICATOR_LETTERS = ("I", "1")
 _MOST_TERMS = 24
 
@@ -118,8 +128,11 @@ class Functions(Symbols):
         if function is None:
             return self._named_call(part, m, following)
         powers = [i for i in m.sups if not self._names_function(m, stem, i)]
-        if m.primes == 0 and any(self.scope.mark_text(i) == "1" and i.kind == "sum" for i in powers):
-            self.fail(ReadError, "an inverse function is not read", part)
+        if stem in _INVERSES and any(_is_minus_one(i) for i in powers) and not m.primes:
+            self.scope.note(f"{self.shown(part)} is the inverse function, and no reciprocal")
+            powers = [i for i in powers if not _is_minus_one(i)]
+            function = Function(_INVERSES[stem])
+        base = self._base_of(function, m, part)
         scripts: Node | None = None
         if following and following[0].kind == "scripted" and following[0].parts[0].kind == "paren":
             scripts, following = following[0], [following[0].parts[0], *following[1:]]
@@ -129,17 +142,37 @@ class Functions(Symbols):
         except SymgradError as error:
             self.locate(error, part)
             raise
+        if base is not None:
+            value = Val(scale(1 / sympy.log(base), value.expr), value.shape, value.axes)
         for power_item in powers:
             value = self._function_power(value, power_item, part)
         if scripts is not None:
             value = self._bracket_scripts(value, scripts)
         return value, 1 + used
 
+    def _base_of(self, function: Function, m: Marked, part: Node) -> Expr | None:
+        r"""The base of \log_2; a subscript that no function is declared with is refused, and not passed over."""
+        if not m.subs or function.body is not None or function.name in _ROWS_AND_COLUMNS:
+            return None
+        stem = stem_of(m.base) or ""
+        marks = [self.scope.mark_text(i) or "" for i in m.subs]
+        if any(stem + "".join(marks[:n]) in self.scope.functions for n in range(1, len(marks) + 1)):
+            return None
+        if function.name == "log" and len(m.subs) == 1:
+            if m.subs[0].kind == "number":
+                return self.read(m.subs[0]).expr
+            if marks == ["e"]:
+                return None
+        self.fail(
+            NameUnknownError, f"the function {self.shown(part)} is not known", part,
+            "say what it is in the definitions, such as f(x) = \\tanh(x), or declare it as a function",
+        )  # fmt: skip
+
     def _bracket_scripts(self, value: Val, node: Node) -> Val:
         """f(x)_i, f(x)^2, f(x)^T: scripts on the bracket are about the value."""
         m = marked(node)
         if m.primes:
-            value = turned(value)
+            value = self._primed(value, m.primes, node)
         if m.subs:
             value = self._entry_of_value(value, m)
         return self._with_superscripts(value, m.sups, node)
@@ -176,6 +209,8 @@ class Functions(Symbols):
                 if name == stem and stem in scope.names and not bracketed and not m.primes:
                     return None
                 return scope.functions[name]
+        if m.base.kind == "word" and stem in _RECIPROCALS and stem not in scope.names:
+            return Function(stem)
         if m.base.kind == "word" and (stem in _ELEMENTWISE or stem in _WHOLE) and stem not in scope.names:
             return Function(_ELEMENTWISE.get(stem, _WHOLE.get(stem, stem)))
         if stem == "sigma" and (bracketed or m.primes) and not self._is_name(m):
@@ -209,6 +244,8 @@ class Functions(Symbols):
         except (NameUnknownError, Unbound, ShapeError):
             return None
         called = self.is_called(m)
+        if m.primes == 1 and len(arguments) == 1 and not left:
+            return self._derivative_by_name(value, arguments[0])
         if m.primes or not (called or (value.is_scalar and self.is_defined(value.expr))):
             return None
         if following[0].kind == "scripted" and not called:  # c (x)^T is a product
@@ -219,6 +256,16 @@ class Functions(Symbols):
         if following[0].kind == "scripted":
             value = self._bracket_scripts(value, following[0])
         return value, 2
+
+    def _derivative_by_name(self, value: Val, argument: Node) -> tuple[Val, int] | None:
+        r"""f'(x), where f is a scalar that depends on the scalar x."""
+        if not value.is_scalar or not self.is_defined(value.expr):
+            return None
+        x = self.read(argument).expr
+        if not is_leaf(x) or not is_scalar(x) or not self.depends_on(value.expr, x):
+            return None
+        self.saw_derivative = True
+        return Val(gradient(value.expr, x)), 2
 
     def _is_plain(self, node: Node) -> bool:
         if node.kind == "dots":
@@ -270,9 +317,10 @@ class Functions(Symbols):
         if not taken:
             self.fail(ReadError, f"{self.shown(part)} without an argument", part)
         rest = [f for f in until_operator(following[len(taken) :]) if not is_sum(f)]
-        if rest and not self._starts_function(rest[0]) and rest[0].kind != "paren" and not is_constant(taken):
-            if self.scope.choose(("argument", part.at), 2) == 1:
-                taken = [*taken, *rest]
+        if rest and not self._starts_function(rest[0]) and rest[0].kind != "paren":
+            close = rest[0].at == taken[-1].end and taken[0].kind == "number" and function.name != "log"
+            if close or (not is_constant(taken) and self.scope.choose(("argument", part.at), 2) == 1):
+                taken = [*taken, *rest]  # \sin 2x
         return [term_of(taken)], len(taken)
 
     def _one_argument(self, following: list[Node]) -> list[Node]:
@@ -298,7 +346,7 @@ class Functions(Symbols):
         if stem is None:
             return False
         return (
-            m.base.kind == "word" and (stem in _ELEMENTWISE or stem in _WHOLE)
+            m.base.kind == "word" and (stem in _ELEMENTWISE or stem in _WHOLE or stem in _RECIPROCALS)
         ) or stem in self.scope.functions
 
     def _apply(self, function: Function, arguments: list[Node], m: Marked, part: Node) -> Val:
@@ -307,8 +355,13 @@ class Functions(Symbols):
             return self._sum_along(name, arguments, part)
         if function.body is not None:
             return self._substituted(function, arguments, m, part)
-        if m.primes:
+        if m.primes and name not in _RECIPROCALS:
             return self._derivative_at(name, arguments, m, part)
+        if m.primes:
+            self.fail(UnsupportedError, "the derivative of this function is not read", part)
+        if name in _RECIPROCALS:
+            (argument,) = self._some(arguments, 1, part)
+            return raised(applied(_RECIPROCALS[name], self.read(argument)), S.NegativeOne, as_matrix=False)
         if name in ("max", "min"):
             return self._extreme(name, arguments, m, part)
         if name in ("corr", "conv"):
@@ -316,9 +369,9 @@ class Functions(Symbols):
 
             x, w = (lifted(self.read(a)) for a in self._some(arguments, 2, part))
             return val((correlate if name == "corr" else convolve)(x.expr, w.expr))
-        if name == "leaky_relu" or (name == "elu" and len(arguments) == 2):
-            x, *rest = (self.read(a) for a in arguments)
-            return applied(name, x, *(r.expr for r in rest[:1]))
+        if name in ("leaky_relu", "elu") and len(arguments) == 2:
+            x, slope = (self.read(a) for a in arguments)
+            return applied(name, x, slope.expr)
         (argument,) = self._some(arguments, 1, part)
         bare = argument.at == part.end or self.scope.source[part.end : argument.at].strip(" \\,!;") == ""
         if name == "log" and bare and (found := self._log_det(argument)) is not None:
@@ -326,9 +379,16 @@ class Functions(Symbols):
         value = self.read(argument)
         if name in FUNCTIONS or name in self.scope.functions or name.rstrip("'") not in _WHOLE.values():
             if name == "cosh" or name in FUNCTIONS:
-                return applied(name, value)
+                return applied(name, value, *self._parameters(name))
             return applied(name, value)
         return self._whole(name, value, m, part)
+
+    def _parameters(self, name: str) -> tuple[Expr, ...]:
+        """The alpha of ELU and leaky ReLU, where the notes have one."""
+        alpha = self.scope.names.get("alpha")
+        if name not in ("elu", "leaky_relu") or not isinstance(alpha, Expr) or not is_scalar(alpha):
+            return ()
+        return (alpha,)
 
     def _some(self, arguments: list[Node], n: int, part: Node) -> list[Node]:
         if len(arguments) != n:
@@ -495,7 +555,7 @@ class Functions(Symbols):
     def scalar_function_derivative(self, name: str, order: int, value: Val) -> Val:
         """The derivative of a function of the table at every entry."""
         t = sympy.Dummy("t", real=True)
-        formula = scalar_derivative(name, t)
+        formula = scalar_derivative(name, t, *self._parameters(name))
         for _ in range(order - 1):
             formula = sympy.diff(formula, t)
         if value.is_scalar or value.axes is not None:
@@ -542,3 +602,8 @@ class Functions(Symbols):
         if value.is_scalar or value.axes is not None:
             return Val(e.xreplace({t: value.expr}), value.shape, value.axes)
         return Val(lift(e, {t: value.expr}, value.expr.shape), value.shape)
+
+
+def _is_minus_one(item: Node) -> bool:
+    """Whether a superscript is -1."""
+    return item.kind == "sum" and [p.text for p in item.parts] == ["-", "1"]

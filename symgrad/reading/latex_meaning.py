@@ -7,14 +7,18 @@ all of them and keeps what fits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
-from sympy import Pow, Rational, S, Sum
+from sympy import Expr, Integer, KroneckerDelta, Mul, Pow, Rational, S, Sum
+from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.special import OneMatrix
 
 from symgrad.errors import (
     ReadError,
     ShapeError,
     SymgradError,
+    TooLargeError,
     UnsupportedError,
 )
 from symgrad.expr import (
@@ -24,6 +28,7 @@ from symgrad.expr import (
     same_size,
     scale,
     shapes_are_free,
+    split_scale,
 )
 from symgrad.reading.latex_derivatives import Derivatives
 from symgrad.reading.latex_scope import (
@@ -54,6 +59,8 @@ from symgrad.reading.latex_writing import (
 
 __all__ = ["Meaning"]
 
+_MOST_WRITTEN_ENTRIES = 64
+
 
 def _bodies_joined(signs: list[int], parts: list[Node]) -> tuple[list[int], list[Node]]:
     """A sum sign with a signed body, sum_i -x_i, gets its body."""
@@ -77,6 +84,14 @@ def _is_plain(node: Node) -> bool:
     """A number or a symbol, with its marks or without."""
     base = node.parts[0] if node.kind == "scripted" else node
     return base.kind in ("number", "letter", "word")
+
+
+def _is_one_minus(e: Expr, a: Expr) -> bool:
+    """Whether it is 1 - a or 1 + a, entry by entry."""
+    if not isinstance(e, MatAdd) or len(e.args) != 2:
+        return False
+    rest = [t for t in e.args if not isinstance(t, OneMatrix)]
+    return len(rest) == 1 and split_scale(rest[0])[1] == a and abs(split_scale(rest[0])[0]) == 1
 
 
 def _uses(letter: str, node: Node) -> int:
@@ -145,9 +160,7 @@ class Meaning(Derivatives):
         head = next(i for i, f in enumerate(factors) if is_sum(f))
         pieces: list[Node] = [term_of(factors[head + 1 :])]
         for part, sign in zip(parts[1:], signs[1:], strict=True):
-            relative = "-" if sign * signs[0] < 0 else "+"
             pieces += [Node("sign", (), part.at, part.at, "-" if sign < 0 else "+"), part]
-            _ = relative
         body = Node("sum", tuple(pieces), pieces[0].at, pieces[-1].end)
         whole = Node(
             "term", (*factors[: head + 1], Node("paren", (body,), body.at, body.end, "(")), first.at, body.end
@@ -245,13 +258,29 @@ class Meaning(Derivatives):
 
     def _left_to_right(self, operands: list[tuple[str, Val, Node]]) -> Val:
         _, result, _ = operands[0]
+        last = result
         for op, v, node in operands[1:]:
             try:
-                result = self._combined(op, result, v, node)
+                if op in ("", "CDOT") and self._is_slope(last, v, op, node):
+                    result = hadamard_of(result, v, self.scope.fresh)
+                else:
+                    result = self._combined(op, result, v, node)
             except SymgradError as error:
                 self.locate(error, node)
                 raise
+            last = v
         return result
+
+    def _is_slope(self, a: Val, b: Val, op: str, node: Node) -> bool:
+        r"""a(1 - a) of a column a: the slope of an activation, which no one means as a product of matrices."""
+        if a.axes is not None or b.axes is not None or a.is_scalar or a.shape != b.shape or 1 not in a.shape:
+            return False
+        if not any(_is_one_minus(p.expr, q.expr) for p, q in ((a, b), (b, a))):
+            return False
+        if op == "CDOT" and self.scope.choose(("slope", node.at), 2) == 1:
+            return False
+        self.scope.note("x(1 - x) of a vector is taken entry by entry")
+        return True
 
     def _combined(self, op: str, a: Val, b: Val, node: Node) -> Val:
         fresh = self.scope.fresh
@@ -401,7 +430,7 @@ class Meaning(Derivatives):
         return turned(self.read(following[0])), 2
 
     def _cases(self, node: Node) -> Val:
-        """Two cases: an indicator and the rest."""
+        """Two cases: an indicator and the rest; more of them: each where its condition holds."""
         rows = []
         for row in node.parts:
             cells = [c for c in row.parts if c.parts]
@@ -410,8 +439,10 @@ class Meaning(Derivatives):
             value = cells[0].parts[0]
             condition = cells[1].parts[0] if len(cells) > 1 else None
             rows.append((value, bare_condition(condition) if condition is not None else None))
+        if len(rows) > 2:
+            return self._many_cases(rows, node)
         if len(rows) != 2:
-            self.fail(UnsupportedError, "cases are read where there are two of them", node)
+            self.fail(UnsupportedError, "one case alone is not read", node)
         (first, when), (second, otherwise) = rows
         if when is None:
             self.fail(ReadError, "the first case has no condition", node)
@@ -424,6 +455,39 @@ class Meaning(Derivatives):
         terms = [hadamard_of(c, a, fresh), hadamard_of(rest, b, fresh)]
         kept = [t for t in terms if not t.expr.is_zero]
         return plus(kept, fresh, spread) if len(kept) > 1 else (kept[0] if kept else Val(S.Zero))
+
+    def _many_cases(self, rows: list[tuple[Node, Node | None]], node: Node) -> Val:
+        """The sum of the cases, each times its indicator; "otherwise" is what the others leave."""
+        fresh, spread = self.scope.fresh, self._spread(node)
+        terms: list[Val] = []
+        taken: list[Val] = []
+        for n, (value, when) in enumerate(rows):
+            if when is None:
+                if n + 1 < len(rows):
+                    self.fail(ReadError, "a case without a condition comes last", value)
+                where = plus([Val(S.One), *(negative(c) for c in taken)], fresh, spread)
+            else:
+                where = self._conditions(when, node)
+                taken.append(where)
+            term = hadamard_of(where, self.read(value), fresh)
+            if not term.expr.is_zero:
+                terms.append(term)
+        if not terms:
+            return Val(S.Zero)
+        self.scope.note(
+            f"where none of the cases in {self.shown(node)} holds, or two of them, it is their sum"
+        )
+        return plus(terms, fresh, spread) if len(terms) > 1 else terms[0]
+
+    def _conditions(self, when: Node, node: Node) -> Val:
+        """The indicator of a < b < c is that of a < b times that of b < c."""
+        if when.kind != "chain":
+            self.fail(ReadError, "this condition is not read", node)
+        links = [replace(when, parts=when.parts[k : k + 3]) for k in range(0, len(when.parts) - 2, 2)]
+        product, *rest = (self.indicator(c) for c in links)
+        for c in rest:
+            product = hadamard_of(product, c, self.scope.fresh)
+        return product
 
     def _complementary(self, when: Node, otherwise: Node, node: Node) -> None:
         """The second condition must be what the first leaves."""
@@ -445,9 +509,27 @@ class Meaning(Derivatives):
             self.scope.note(f"the case of equality in {self.shown(node)} is left open")
 
     def _matrix(self, node: Node) -> Val:
-        self.fail(
-            UnsupportedError,
-            "a matrix written out entry by entry is not read",
-            node,
-            "give it a name and a shape",
-        )
+        """A matrix written out: its entries over Kronecker deltas."""
+        rows = [[c.parts[0] if c.parts else None for c in row.parts] for row in node.parts]
+        if rows and rows[-1] == [None]:
+            rows = rows[:-1]
+        width = len(rows[0]) if rows else 0
+        if node.text.rstrip("*") in ("vmatrix", "Vmatrix") or not width or any(len(r) != width for r in rows):
+            self.fail(UnsupportedError, "this matrix is not read", node, "give it a name and a shape")
+        if len(rows) * width > _MOST_WRITTEN_ENTRIES:
+            self.fail(TooLargeError, f"a matrix of more than {_MOST_WRITTEN_ENTRIES} entries", node)
+        i, j = (S.Zero if n == 1 else self.scope.fresh() for n in (len(rows), width))
+        total: Expr = S.Zero
+        for r, row in enumerate(rows):
+            for c, cell in enumerate(row):
+                if cell is None:
+                    self.fail(ReadError, "an entry of this matrix is missing", node)
+                value = self.read(cell)
+                if not value.is_scalar:
+                    self.fail(
+                        UnsupportedError, "a matrix of blocks is not read", cell, "give it a name and a shape"
+                    )
+                total += Mul(value.expr, *(KroneckerDelta(k, n) for k, n in ((i, r), (j, c)) if k != 0))
+        if len(rows) == width == 1:
+            return Val(total)
+        return Val(total, (Integer(len(rows)), Integer(width)), (i, j))

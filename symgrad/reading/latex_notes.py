@@ -16,8 +16,8 @@ from symgrad.expr import (
     is_scalar,
     leaf_name,
 )
-from symgrad.reading.latex_claims import Claims
 from symgrad.reading.latex_functions import elementwise_name
+from symgrad.reading.latex_left import LeftSides
 from symgrad.reading.latex_scope import Alias, Function, Marked, Unbound, at_layers, marked, stem_of
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse, parse_statements, same_writing, walk_nodes
@@ -152,8 +152,9 @@ def _give(setting: Setting, symbol: Node, value: Expr, letters: tuple[str, ...],
         parts = symbol.parts if symbol.kind == "term" else ()
         if len(parts) == 2 and parts[0].kind == "letter" and parts[0].text == "d":
             return
+        is_call = len(parts) == 2 and parts[1].kind == "paren" and not letters
         error_signal = len(parts) == 2 and parts[0].kind == "letter" and parts[0].text in ("delta", "Delta")
-        if error_signal or not any(n.kind in ("sub", "sup") for n in walk_nodes(symbol)):
+        if is_call or error_signal or not any(n.kind in ("sub", "sup") for n in walk_nodes(symbol)):
             setting.writings.append((symbol, value))
         return
     scripts = [i for i in (*m.subs, *m.sups) if i.kind == "letter" and not i.mark]
@@ -230,7 +231,7 @@ def _derivative_of(setting: Setting, node: Node, layer: int | None = None) -> tu
         scope = setting.scope(setting_source(node), {**setting.layers, **layers})
         scope.may_bind = True
         try:
-            left = Claims(scope, setting, scope.source, ())._derivative_side(node)
+            left = LeftSides(scope, setting, scope.source).derivative_side(node)
         except (SymgradError, Unbound, OpenSize):
             continue
         if left is not None:

@@ -2,6 +2,9 @@ r"""Sums and products over indices in a LaTeX formula: their ranges, their bodie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import sympy
 from sympy import Expr, Integer, Mul, S, Sum
 from sympy.matrices.expressions.matexpr import MatrixElement
@@ -58,7 +61,9 @@ class Ranges(Functions):
         """A sum or product over indices, with everything up to the next + or - as its body."""
         if not body:
             self.fail(ReadError, "a sum of nothing", sign)
-        letters, lower, upper = self._range(sign)
+        letters, lower, upper, conditions = self._range(sign)
+        if conditions:
+            body = [*(Node("where", (c,), sign.at, sign.end) for c in conditions), *body]
         kind = sign.parts[0].text if sign.kind == "scripted" else sign.text
         if not letters:
             self.fail(ReadError, "this sum has no index", sign, "write \\sum_{i=1}^{n}")
@@ -74,6 +79,8 @@ class Ranges(Functions):
             if layers is not None:
                 self.scope.note(f"{letters[0]} goes from {layers[0]} to {layers[-1]}")
                 return self._written_out(kind, letters[0], layers[0], layers[-1], tree, sign)
+        if conditions and kind != "sum":
+            self.fail(UnsupportedError, "a product under a condition is not read", sign)
         if kind not in ("sum",):
             return self._product_over(kind, letters, lower, upper, tree, sign)
         return self._sum_over(letters, lower, upper, tree, sign)
@@ -126,9 +133,14 @@ class Ranges(Functions):
             del scope.indices[letter]
         return True
 
-    def _range(self, sign: Node) -> tuple[list[str], Node | None, Node | None]:
-        """Index letters, lower and upper bound of a sum sign."""
+    def _where(self, node: Node) -> Val:
+        """The condition under a sum sign: 1 where it holds, else 0."""
+        return self.indicator(node.parts[0])
+
+    def _range(self, sign: Node) -> tuple[list[str], Node | None, Node | None, list[Node]]:
+        r"""Index letters, lower and upper bound of a sum sign, and conditions: i \ne j, i: y_i = k."""
         letters: list[str] = []
+        conditions: list[Node] = []
         lower = upper = None
         for script in sign.parts[1:] if sign.kind == "scripted" else ():
             inside = script.parts[0].parts[0] if script.parts[0].parts else None
@@ -145,6 +157,12 @@ class Ranges(Functions):
                 elif element.kind == "chain" and len(element.parts) == 5 and element.parts[1].text == "<=":
                     lower, upper = element.parts[0], element.parts[4]
                     element = element.parts[2]
+                elif element.kind == "chain" and len(element.parts) == 3:
+                    index, condition = self._condition_of(element, letters, sign)
+                    conditions += [] if condition is None else [condition]
+                    if index is None:
+                        continue
+                    element = index
                 if element.kind == "letter":
                     letters.append(element.text)
                 elif element.kind == "term" and all(p.kind == "letter" for p in element.parts):
@@ -153,7 +171,40 @@ class Ranges(Functions):
                     self.fail(
                         UnsupportedError, "the range of this sum is not read", sign, "write \\sum_{i=1}^{n}"
                     )
-        return letters, lower, upper
+        return letters, lower, upper, conditions
+
+    def _condition_of(
+        self, element: Node, letters: Sequence[str], sign: Node
+    ) -> tuple[Node | None, Node | None]:
+        """The index and the condition of what stands under a sum sign; no index where it was named before."""
+        first, relation, last = element.parts
+        head = first.parts if first.kind == "term" else ()
+        if len(head) > 2 and head[0].kind == "letter" and head[1].kind == "colon":
+            left = term_of(head[2:])
+            return head[0], replace(element, parts=(left, relation, last))
+        if relation.text == "in" and first.kind == "letter":
+            self._whole_range(last, sign)
+            return first, None
+        if relation.text in ("!=", "<", ">", "<=", ">="):
+            for index, other in ((first, last), (last, first)):
+                if index.kind != "letter":
+                    continue
+                if index.text in letters:
+                    return None, element
+                if index.text not in self.scope.indices and index.text not in self.scope.layers:
+                    if other.kind != "letter" or other.text in self.scope.indices or index is first:
+                        return index, element
+        self.fail(UnsupportedError, "the range of this sum is not read", sign, "write \\sum_{i=1}^{n}")
+
+    def _whole_range(self, of: Node, sign: Node) -> None:
+        r"""A batch B, or a set [n], that takes in all of an axis; any other set is not known."""
+        bare = of.parts[0] if of.kind == "paren" and len(of.parts) == 1 else of
+        if of.kind == "paren" and bare.kind in ("letter", "number") and self._bound(bare) is not None:
+            return
+        if of.kind == "letter" and of.mark in ("mathcal", "mathscr") and of.text not in self.scope.names:
+            self.scope.note(f"{self.shown(of)} is read as all of them")
+            return
+        self.fail(UnsupportedError, "the range of this sum is not read", sign, "write \\sum_{i=1}^{n}")
 
     def _bound(self, node: Node) -> Expr | None:
         """A bound: a number, a size, sums of those; None if it is not known."""

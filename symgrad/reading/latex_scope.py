@@ -35,9 +35,9 @@ __all__ = [
 class Unbound(Exception):  # noqa: N818 - not an error: a layer is looked for
     """A letter in a script that is no index: it may be the layer."""
 
-    def __init__(self, letter: str, node: Node) -> None:
+    def __init__(self, letter: str, node: Node, others: tuple[str, ...] = ()) -> None:
         super().__init__(letter)
-        self.letter, self.node = letter, node
+        self.letter, self.node, self.others = letter, node, others
 
 
 class WrongLayerError(NameUnknownError):
@@ -472,7 +472,8 @@ class Scope:
         """Say that nothing has this name; a letter that could be the layer is tried first."""
         letter = self.open_letter((*m.sups, *m.subs))
         if letter is not None and not letter.mark:
-            raise Unbound(letter.text, letter)
+            below = self.open_letter(m.subs)  # of b^l_j the l is tried first, then the j
+            raise Unbound(letter.text, letter, () if below is None or below.mark else (below.text,))
         shown = self.source[m.node.at : m.node.end]
         kind = WrongLayerError if self.layers else NameUnknownError
         known = sorted(n for n in self.names if not n.startswith("_"))
@@ -544,7 +545,7 @@ class Scope:
         """Whether a superscript can be part of a name: no transpose, no sum of powers."""
         if item.kind == "paren":
             return True
-        if item.mark == "top" or item.kind in ("top", "prime", "sign", "entrywise", "lone"):
+        if item.mark == "top" or item.kind in ("top", "prime", "sign", "entrywise", "lone", "dagger"):
             return False
         if item.kind == "sum" and item.parts[0].kind == "letter":
             return all(p.kind in ("letter", "number", "sign") for p in item.parts)
@@ -770,7 +771,7 @@ class Scope:
         sups = [i for i in m.sups if self._is_mark(i)]
         if len(sups) > len(a.sups):  # a power after the marks
             extra = sups[len(a.sups) :]
-            if not all(i.kind == "number" for i in extra) or loose:
+            if not all(i.kind == "number" or self._turns(i) for i in extra) or loose:
                 return None
             ops = (*extra, *ops)
             sups = sups[: len(a.sups)]
@@ -789,6 +790,13 @@ class Scope:
                 continue
             return None
         return renamed, m.subs[len(a.subs) :], ops
+
+    def _turns(self, item: Node) -> bool:
+        """Whether a T above a symbol is a transpose, and no layer, index or power."""
+        if item.kind != "letter" or item.text != "T" or "T" in self.layers or "T" in self.indices:
+            return False
+        found = self.names.get("T")
+        return not (isinstance(found, Expr) and is_scalar(found))
 
     def _same_mark(self, key: Node, item: Node) -> bool:
         p, q = self.number_in(key), self.number_in(item)

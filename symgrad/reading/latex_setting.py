@@ -71,6 +71,7 @@ class Setting:
         meaning.is_called = self.is_called
         meaning.is_defined = self.is_defined
         meaning.depends_on = self.depends_on
+        meaning.wrt = self.wrt
         return meaning
 
     def is_called(self, m: Marked) -> bool:
@@ -100,6 +101,8 @@ class Setting:
             definition = self.model.definition_of(e)
             if definition is not None:
                 stack.extend(leaves(definition.value))
+            elif not is_leaf(e):
+                stack.extend(leaves(e))
         return False
 
     def symbol_of(self, e: Expr) -> Expr | None:

@@ -22,6 +22,7 @@ from symgrad.expr import (
     det,
     entry_sum,
     eye,
+    gradient,
     inner,
     inverse,
     is_scalar,
@@ -47,6 +48,7 @@ from symgrad.reading.latex_values import (
     entry_of,
     fits_square,
     hadamard_of,
+    has_index,
     is_entrywise,
     lifted,
     mapped,
@@ -104,6 +106,7 @@ class Symbols:
     is_defined: Callable[[Expr], bool] = staticmethod(lambda e: False)
 
     depends_on: Callable[[Expr, Expr], bool] = staticmethod(lambda e, x: False)
+    wrt: Expr | None = None
 
     def _number(self, node: Node) -> Val:
         return Val(Rational(node.text))
@@ -220,18 +223,26 @@ class Symbols:
             if rows is not None and cols is not None:
                 return val(Commutation(rows, cols)), m.sups
         value, left = scope.symbol(m)
-        if m.primes:
-            if value.is_scalar:
-                self.fail(
-                    ReadError,
-                    "a prime on a scalar",
-                    m.node,
-                    "a prime is the derivative of a function, or a transpose",
-                )
-            if m.primes > 1:
-                self.fail(ReadError, "two primes on a matrix", m.node)
-            value = turned(value)
-        return value, left
+        return (self._primed(value, m.primes, m.node) if m.primes else value), left
+
+    def _primed(self, value: Val, primes: int, node: Node) -> Val:
+        """A prime: the transpose of a matrix, the derivative of a scalar by the variable that is asked about."""
+        if not value.is_scalar:
+            if primes > 1:
+                self.fail(ReadError, "two primes on a matrix", node)
+            return turned(value)
+        x = self.wrt
+        e = lifted(value).expr
+        if primes > 1 or x is None or not is_scalar(x) or has_index(e) or not self.depends_on(e, x):
+            self.fail(
+                ReadError,
+                "a prime on a scalar",
+                node,
+                "a prime is the derivative of a function, or a transpose",
+            )
+        self.saw_derivative = True
+        self.scope.note(f"the prime in {self.shown(node)} is the derivative by {x}")
+        return Val(gradient(e, x))
 
     def _is_euler(self, m: Marked) -> bool:
         """Whether e^{..} is the exponential, and not a name e with a power, a layer or a transpose."""
@@ -284,7 +295,7 @@ class Symbols:
             return self.read(base)
         value = self.read(base)
         if m.primes:
-            value = turned(value)
+            value = self._primed(value, m.primes, node)
         if m.subs:
             value = self._entry_of_value(value, m)
         return self._with_superscripts(value, m.sups, node)
@@ -357,11 +368,14 @@ class Symbols:
             return turned(value)
         if item.kind == "entrywise":
             return raised(value, self._exponent(item.parts[-1], node), as_matrix=False)
+        if (item.kind == "sign" and item.text == "+") or item.kind == "dagger":
+            return self._pseudo_inverse(value, node)
         if item.kind in ("sign", "lone"):
-            what = (
-                "a pseudo-inverse or a conjugate" if item.kind == "lone" or item.text == "+" else "this mark"
-            )
+            what = "a conjugate, or the mark of an optimum," if item.kind == "lone" else "this mark"
             self.fail(UnsupportedError, f"{self.shown(node)}: {what} is not read", node)
+        if item.kind == "letter" and item.text == "H" and not value.is_scalar and self._is_free("H"):
+            self.scope.note(f"{self.shown(node)} is a transpose: everything is real")
+            return turned(value)
         if value.expr == sympy.E:
             exponent = self.read(item)
             if not exponent.is_scalar and 1 not in exponent.shape and same_size(*exponent.shape):
@@ -409,6 +423,33 @@ class Symbols:
             if exponent == 2 and is_entrywise(value):
                 as_matrix = scope.choose(("power", node.at), 2) == 0
         return raised(value, exponent, as_matrix=as_matrix)
+
+    def _is_free(self, letter: str) -> bool:
+        """Whether a letter stands for nothing."""
+        scope = self.scope
+        return not any(letter in known for known in (scope.names, scope.sizes, scope.layers, scope.indices))
+
+    def _pseudo_inverse(self, value: Val, node: Node) -> Val:
+        r"""A^+, A^\dagger: by the inverse, where the rank is known."""
+        value = lifted(value)
+        if value.is_scalar or value.axes is not None:
+            self.fail(UnsupportedError, f"{self.shown(node)}: a pseudo-inverse of a {value.text}", node)
+        a = value.expr
+        words = self.scope.assumptions.get(str(a), frozenset())
+        turned_a = turned(value)
+        fresh = self.scope.fresh
+        if words & {"invertible", "positive_definite", "orthogonal"}:
+            return self._inverse(value, node)
+        if "full_column_rank" in words:
+            self.scope.note(f"{self.shown(node)} is the pseudo-inverse")
+            return times(self._inverse(times(turned_a, value, fresh), node), turned_a, fresh)
+        if "full_row_rank" in words:
+            self.scope.note(f"{self.shown(node)} is the pseudo-inverse")
+            return times(turned_a, self._inverse(times(value, turned_a, fresh), node), fresh)
+        self.fail(
+            UnsupportedError, f"{self.shown(node)}: a pseudo-inverse is read where the rank is known", node,
+            "assume full_column_rank or full_row_rank",
+        )  # fmt: skip
 
     def _is_transpose(self, item: Node) -> bool:
         while item.kind in ("group",) and len(item.parts) == 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from symgrad.errors import ReadError, SymgradError, TooLargeError
@@ -270,6 +270,14 @@ class _Scanner:
         self.pos = match.end()
         return match[1]
 
+    def nested_group(self, at: int) -> str | None:
+        """The text of a group that follows, with words in groups inside it."""
+        match = re.compile(r"\{((?:[^{}]|\\text\w*\{[^{}]*\})*)\}").match(self.text, self.pos)
+        if match is None:
+            return None
+        self.pos = match.end()
+        return match[1]
+
     # --- commands ------------------------------------------------------------------------------------
 
     def command(self, name: str, at: int) -> bool:
@@ -292,6 +300,8 @@ class _Scanner:
             self.emit("REL", RELATIONS[name], at)
         elif name in ("top", "intercal"):
             self.emit("TOP", name, at)
+        elif name == "dagger":
+            self.emit("DAGGER", name, at)
         elif name in ("prime", "dprime"):
             self.emit("PRIME", "'", at)
         elif name in ("left", "right") or name in SIZES:
@@ -328,6 +338,10 @@ class _Scanner:
         elif name in ("underbrace", "overbrace"):
             self.emit("UNDERBRACE", name, at)
             self.argument(at)
+        elif name in ("pdv", "dv", "odv"):
+            self.quotient(name, at)
+        elif name == "substack":
+            self.stack(at)
         elif name in ("overset", "stackrel", "underset"):
             return self.stacked(at)
         elif name in WRAPPERS or name == "textcolor":
@@ -498,10 +512,29 @@ class _Scanner:
             return True
         return False
 
+    def quotient(self, name: str, at: int) -> None:
+        r"""\pdv{f}{x}, \dv{f}{x} of the package physics: \frac{\partial f}{\partial x}."""
+        kind, sign = ("PARTIAL", "partial") if name == "pdv" else ("LETTER", "d")
+        self.emit("FRAC", "frac", at)
+        for _ in range(2):
+            start = len(self.out)
+            self.argument(at)
+            brace = self.out[start]
+            self.out.insert(start + 1, Tok(kind, sign, brace.at, brace.end))
+
+    def stack(self, at: int) -> None:
+        r"""\substack{i = 1 \\ i \ne j}: a list."""
+        start = len(self.out)
+        self.argument(at)
+        del self.out[start], self.out[-1]
+        self.out[start:] = [replace(t, kind="COMMA") if t.kind == "NEWLINE" else t for t in self.out[start:]]
+
     def stacked(self, at: int) -> bool:
         r"""\overset{(a)}{=}: the sign itself; what stands over it must be a remark."""
         over = self.raw_group(at)
-        if over is None or not re.fullmatch(r"[\s()A-Za-z0-9\\.!?*]*", over):
+        if over is None:
+            over = self.nested_group(at)
+        if over is None or not re.fullmatch(r"[\s()A-Za-z0-9\\.!?*{}]*", over):
             self.fail("what stands over this sign is not read", at)
         self.argument(at)
         if len(self.out) >= 3 and self.out[-1].kind == "RBRACE" and self.out[-3].kind == "LBRACE":

@@ -166,8 +166,8 @@ ACCENTS = {
     "mathring": "ring",
 }
 FUNCTIONS = _words(
-    "Pr arccos arcsin arctan arg argmax argmin cos cosh cot coth csc deg det dim exp gcd hom inf ker lg lim ln "
-    "log max min sec sin sinh sup tan tanh "
+    "Pr arccos arcsin arctan arg argmax argmin cos cosh cot coth csc csch deg det dim exp gcd hom inf ker lg lim "
+    "ln log max min sec sech sin sinh sup tan tanh "
 )
 WRAPPERS = _words(
     "mathbin mathord mathrel boxed ensuremath fbox mathclose mathinner mathopen mathpunct smash"

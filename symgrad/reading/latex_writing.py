@@ -38,8 +38,10 @@ def derivative_parts(node: Node) -> tuple[list[Node], list[list[Node]]] | None:
     if len(below) < 2:
         return None
     variables: list[list[Node]] = []
+    round_d = _is_round(below[0])
     for factor in below:
-        if is_d(factor) and not (factor.kind == "scripted" and factor is not below[0] and False):
+        sign = is_d(factor) and _is_round(factor) == round_d
+        if sign and (not variables or variables[-1]):  # a d after a sign is a variable
             variables.append([])
         else:
             variables[-1].append(factor)
@@ -64,6 +66,11 @@ def is_d(node: Node) -> bool:
     if base.kind == "partial":
         return True
     return base.kind == "letter" and base.text == "d"
+
+
+def _is_round(node: Node) -> bool:
+    base = node.parts[0] if node.kind == "scripted" else node
+    return base.kind == "partial"
 
 
 def second_order(node: Node) -> bool:
