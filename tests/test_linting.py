@@ -3,6 +3,7 @@ r"""Documents are scanned with exact places, and checked formula by formula."""
 from __future__ import annotations
 
 import json
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from symgrad.checking.diagnose import KINDS_OF_SLIP
 from symgrad.cli import run
 from symgrad.errors import ReadError
 from symgrad.linting import CODES, lint, render
+from symgrad.linting.checker import Reason, Report
 from symgrad.linting.fixing import corrected, difference
 from symgrad.linting.prose import said_by_formula, said_by_sentence
 from symgrad.reading.document import read_document, scan
@@ -259,7 +261,7 @@ def test_a_formula_for_scalars_is_called_so_where_nobody_said_what_is_a_matrix()
     report = lint("a.md", text)
     verdict = report.findings[1].verdict
     assert verdict is not None and verdict.kind == "right only for scalars"
-    assert "W2: m x n" in report.readings
+    assert "W2: q x r" in report.readings
 
 
 def test_a_claim_before_its_definition_is_checked_with_the_whole_document() -> None:
@@ -334,3 +336,95 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run(["lint", str(tmp_path / "none.md")]) == 2
     assert run(["lint", "--codes"]) == 0
     assert "SG901" in capsys.readouterr().out
+
+
+# --- lectures with planted faults ---------------------------------------------------------------------------------
+
+DOCUMENTS = Path(__file__).parent / "cases" / "documents"
+KEY = json.loads((DOCUMENTS / "key.json").read_text(encoding="utf-8"))
+
+
+@cache
+def linted(name: str) -> Report:
+    return lint(name, (DOCUMENTS / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", sorted(KEY))
+def test_lectures_have_their_planted_faults_found_and_no_others(name: str) -> None:
+    """The key has a piece of each wrong formula, and how many are right and how many are skipped."""
+    report = linted(name)
+    parts = [p for f in report.findings for p in f.parts]
+    wrong = [p.text for p in parts if p.verdict is not None and p.verdict.verdict == "refuted"]
+    assert len(wrong) == len(KEY[name]["wrong"])
+    assert all(any(piece in text for text in wrong) for piece in KEY[name]["wrong"])
+    assert sum(p.verdict is not None and p.verdict.is_right for p in parts) == KEY[name]["right"]
+    assert sum(p.role == "skipped" for p in parts) == KEY[name]["skipped"]
+
+
+def test_every_document_of_the_key_is_there() -> None:
+    assert {p.name for p in DOCUMENTS.iterdir()} == {*KEY, "key.json"}
+
+
+MACROS = r"""
+\newcommand{\R}{\mathbb{R}} \newcommand{\pd}[2]{\frac{\partial #1}{\partial #2}} \def\be{\begin{equation}}
+Let $x \in \R^n$ and $A \in \R^{m \times n}$, $b \in \R^m$.
+\[ f = \|A x - b\|^2 \]
+\[ \pd{f}{x} = A^\top (A x - b) \]
+"""
+
+
+def test_macros_of_the_document_are_written_out_and_stay_in_a_corrected_one() -> None:
+    report = lint("a.tex", MACROS)
+    assert report.problems == []
+    assert [(f.line, f.column, f.verdict and f.verdict.kind) for f in report.findings] == [
+        (4, 4, None),
+        (5, 4, "wrong factor"),
+    ]
+    fixed, count = corrected(report)
+    assert count == 1
+    assert r"\pd{f}{x} = 2 A^{\top} (A x - b)" in fixed
+    assert fixed.splitlines()[:3] == MACROS.splitlines()[:3]
+
+
+BOLD = r"""
+$\mathbf{x} \in \mathbb{R}^n$, $\mathbf{A} \in \mathbb{R}^{m \times n}$
+
+$$ \mathbf{z} = \mathbf{A} \mathbf{x}, \quad f = \tfrac12 \|\mathbf{z}\|^2 $$
+
+$$ \frac{\partial f}{\partial \mathbf{x}} = \boldsymbol{A} \mathbf{z} $$
+"""
+
+
+def test_a_correction_keeps_the_fonts() -> None:
+    fixed, count = corrected(lint("a.md", BOLD))
+    assert count == 1
+    assert r"= \mathbf{A}^{\top} \mathbf{z}" in fixed
+
+
+def test_an_equation_that_is_to_be_solved_is_no_mistake() -> None:
+    text = (
+        LECTURE
+        + "\n$$ X^\\top X w = X^\\top y $$\n\n$$ \\|X w - y\\|^2 = w^\\top X^\\top X w - 2 y^\\top X w - y^\\top y $$\n"
+    )
+    normal, expanded = lint("a.md", text).findings[-2:]
+    assert normal.reasons == [Reason("condition")]
+    assert expanded.verdict is not None and expanded.verdict.kind == "wrong sign"
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_reasons_for_skipping_are_in_the_language_asked_for(lang: str) -> None:
+    row = json.loads(render([lint("notes.md", LECTURE)], "json", lang).splitlines()[3])
+    assert row["message"] == {"en": "no equation", "zh": "不是等式"}[lang]
+
+
+def test_a_name_may_be_said_after_it_was_used() -> None:
+    text = (
+        "$$z = W x + b$$\n\nwhere $W \\in \\mathbb{R}^{m \\times n}$, $x \\in \\mathbb{R}^n$.\n\n"
+        "$$L = \\|z\\|^2$$\n\n$$\\frac{\\partial L}{\\partial W} = 2 z x^\\top$$\n"
+    )
+    assert [v[2] for v in verdicts(text)] == [None, None, "proved"]
+
+
+def test_a_formula_for_any_number_of_steps_is_not_called_proved() -> None:
+    of_all = [f for f in linted("rnn.md").findings if r"\partial V" in f.formula]
+    assert [f.verdict and f.verdict.verdict for f in of_all] == ["agrees"]

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal
 
+from symgrad.checking.verdict import Note
 from symgrad.errors import NameUnknownError, SymgradError
-from symgrad.expr import Model, is_matrix, leaves
+from symgrad.expr import Model, is_matrix, is_scalar, leaves
 from symgrad.linting.notes import Notes
+from symgrad.linting.overview import overview
 from symgrad.linting.prose import GENERIC, LAYERS, said_by_formula, said_by_sentence, symbols_in
 from symgrad.reading.claim import Claim, Context
-from symgrad.reading.document import Cell, FoundFormula, Problem, read_document, without_quotes
+from symgrad.reading.document import Cell, FoundFormula, Problem, read_document
 from symgrad.reading.latex_define import name_of
+from symgrad.reading.latex_macros import Written
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
+from symgrad.reading.latex_vocabulary import FONTS
 from symgrad.reading.latex_writing import derivative_parts
 from symgrad.verifying import Verdict, verdict_on
 
-__all__ = ["Finding", "Part", "Report", "lint"]
+__all__ = ["Finding", "Part", "Reason", "Report", "lint"]
 
 Role = Literal["definition", "claim", "skipped"]
 
 _OFF = re.compile(r"(?:<!--|%)\s*symgrad:\s*(?P<what>off|on|ignore(?:\s+(?P<codes>[A-Z0-9, ]+))?)\s*(?:-->)?")
-_LAYERS = re.compile(r"[\^_]\s*\{?\s*[\[(]\s*l\s*(?:[-+]\s*1\s*)?[\])]")
 _NO_FUNCTIONS = frozenset(("Var", "Cov", "Pr", "rank", "argmin", "argmax", "std", "Std", "KL", "min", "max"))
+_INDEX = re.compile(r"_\s*(?:[ijk]|\{\s*[ijkmnc]{1,2}\s*\})(?![A-Za-z])")
+_FONT_BEFORE = re.compile(r"\\([A-Za-z]+)\s*\{?\s*$")
+_REWRITES = re.compile(r"expand|multipl\w* out|simplif|re-?writ|展开|化简|整理|改写", re.IGNORECASE)
+_MOST_UNREAD = 4
 _EQUAL = ("=", ":=", "=:")
 _GRAVITY = ("refuted", "undecided", "agrees", "verified", "proved")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a formula was skipped: a phrase of the catalogue (`lint.<key>`), and what is put into it."""
+
+    key: str
+    what: str = ""
 
 
 @dataclass
@@ -38,7 +54,7 @@ class Part:
     start: int
     role: Role
     verdict: Verdict | None = None
-    reason: str = ""
+    reason: Reason | None = None
     context: Context | None = field(default=None, repr=False)
 
 
@@ -46,20 +62,28 @@ class Part:
 class Finding:
     """A formula of the document with its parts.
 
-    `start` and `end` are its offsets in the cell; `cell` the number of the cell in a notebook.
+    `start` and `end` are its offsets in the formula of the cell as `written`, which says where it stands in the source;
+    `cell` is the number of the cell in a notebook, `at` where the formula begins there.
     """
 
     file: str
     line: int
     column: int
     formula: str
-    role: Role
     parts: list[Part]
     displayed: bool = True
     cell: int | None = None
     start: int = 0
     end: int = 0
     ignored: bool = False
+    written: Written = field(default_factory=lambda: Written("", ()), repr=False)
+    at: int = 0
+
+    @property
+    def role(self) -> Role:
+        """What the formula is: a claim if one of its parts is, else a definition if one is."""
+        roles = {p.role for p in self.parts}
+        return "claim" if "claim" in roles else "definition" if "definition" in roles else "skipped"
 
     @property
     def verdict(self) -> Verdict | None:
@@ -68,9 +92,9 @@ class Finding:
         return min(found, key=lambda v: _GRAVITY.index(v.verdict), default=None)
 
     @property
-    def reason(self) -> str:
+    def reasons(self) -> list[Reason]:
         """Why it was skipped."""
-        return "; ".join(dict.fromkeys(p.reason for p in self.parts if p.reason))
+        return list(dict.fromkeys(p.reason for p in self.parts if p.reason is not None))
 
 
 @dataclass
@@ -81,6 +105,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     problems: list[tuple[Problem, int | None]] = field(default_factory=list)
     readings: str = ""
+    mark: str = "l"
     document: Any = None
 
     @property
@@ -116,45 +141,60 @@ def lint(name: str, text: str, *, seconds: float = 10.0) -> Report:
 class _Walk:
     def __init__(self, report: Report, seconds: float) -> None:
         self.report, self.seconds = report, seconds
-        self.notes = Notes()
-        self.waiting: list[tuple[Finding, Part, int]] = []
+        self.overview = overview(report.document)
+        self.notes = Notes(
+            mark=self.overview.mark, functions=self.overview.functions, samples=self.overview.samples
+        )
+        self.mark = report.mark = self.overview.mark or "l"
+        self.waiting: list[tuple[Part, int]] = []
+        self.unread: list[Part] = []
         self.in_lines: list[str] = []
 
     def cell(self, cell: Cell) -> None:
         """Go through the formulas of a text in order."""
         self.report.problems += [(p, cell.number) for p in cell.problems]
-        self.notes.layers = self.notes.layers or bool(_LAYERS.search(cell.text))
         off = False
         for before, formula in _in_order(cell):
             for match in _OFF.finditer(before):
                 off = {"off": True, "on": False}.get(match["what"], off)
             ignored = off or bool(_last_ignore(before))
+            written = self.overview.body(cell, formula)
+            self.notes.later = self.overview.declared(cell, formula.start)
+            self.notes.scalars = self.overview.scalar_at(cell, formula.start)
             if formula.displayed:
-                self.notes.hear(said_by_sentence(before[-400:], []))
+                self.notes.hear(said_by_sentence(before[-400:], [], self.mark))
+                if "softmax" in formula.body:
+                    self._hear_axis(cell, formula)
             self._hear_prose(cell, formula)
-            self.notes.hear(said_by_formula(without_quotes(formula.body)))
-            if formula.displayed or _has_derivative(formula.body):
-                self._formula(cell, formula, ignored)
-            elif "=" in formula.body:
-                self.in_lines.append(formula.body)
+            self.notes.hear(said_by_formula(written.text, self.mark))
+            if formula.displayed or _has_derivative(written.text):
+                self._formula(cell, formula, written, ignored)
+            elif "=" in written.text:
+                self.in_lines.append(written.text)
+
+    def _hear_axis(self, cell: Cell, formula: FoundFormula) -> None:
+        """Along which axis a softmax goes, said in the formula or in the sentence that goes on after it."""
+        after = re.split(
+            r"\.\s|。|\$\$|\\\[|\\begin", cell.text[formula.end : formula.end + 240].lstrip(" $\n]\\")
+        )[0]
+        self.notes.hear(said_by_sentence(f"{formula.body} {after}", [], self.mark))
 
     def again(self) -> None:
         """Claims whose names were not defined yet are looked at once more.
 
         The whole document is known then, and the definitions that stood in lines of text before the claim.
         """
-        for finding, part, seen in self.waiting:
+        for part, seen in self.waiting:
             notes = self.notes.copy()
             for text in self.in_lines[:seen]:
                 self._define_in_line(text, notes)
             self._claim(part, part.text, notes, last=True)
-            finding.role = _role(finding.parts)
 
     def _define_in_line(self, text: str, notes: Notes) -> None:
         try:
             (chain,) = parse_statements(text)
             sides = chain.parts[0::2]
-            name = _name(sides[0]) if chain.kind == "chain" and len(sides) == 2 else None
+            name = _name(sides[0], self.mark) if chain.kind == "chain" and len(sides) == 2 else None
             holds_names = any(n.kind in ("letter", "word", "accent") for n in walk_nodes(sides[-1]))
             if name is not None and holds_names and name not in notes.model.symbols:
                 notes.define(text)
@@ -174,11 +214,11 @@ class _Walk:
         end = min(ends, default=len(cell.text))
         sentence = cell.text[start + 1 : end]
         places = [
-            (f.start - start - 1, f.end - start - 1, f.body)
+            (f.start - start - 1, f.end - start - 1, self.overview.body(cell, f).text)
             for f in cell.formulas
             if f.start > start and f.end <= end
         ]
-        self.notes.hear(said_by_sentence(sentence, places))
+        self.notes.hear(said_by_sentence(sentence, places, self.mark))
 
     def _in_layout(self, verdict: Verdict, text: str, context: Context, notes: Notes) -> Verdict:
         """The verdict in the layout of the document, which its first gradient by a vector or a matrix decides.
@@ -193,51 +233,66 @@ class _Walk:
             return verdict_on(text, replace(context, layout=notes.layout), seconds=self.seconds)
         return verdict
 
-    def _formula(self, cell: Cell, formula: FoundFormula, ignored: bool) -> None:
-        body = without_quotes(formula.body)
-        for start, row in _rows(body):
-            parts = self._parts(row)
+    def _with_labels(self, verdict: Verdict, text: str, context: Context, labels: dict[str, str]) -> Verdict:
+        """Undecided where a claim is right only if the labels of a cross entropy sum to one, which is not said."""
+        assert isinstance(context.assume, Mapping) and context.model is not None  # noqa: S101 - as notes give it
+        assume = {**context.assume, **{n: [w] for n, w in labels.items()}}
+        model = replace(context.model, assumptions={n: frozenset(w) for n, w in assume.items()})
+        try:
+            again = verdict_on(text, replace(context, assume=assume, model=model), seconds=self.seconds)
+        except SymgradError:
+            return verdict
+        if not again.is_right:
+            return verdict
+        note = Note("labels", {"names": ", ".join(labels)})
+        return replace(again, verdict="undecided", notes=(*again.notes, note))
+
+    def _formula(self, cell: Cell, formula: FoundFormula, written: Written, ignored: bool) -> None:
+        for start, row in _rows(written.text):
+            parts = self._parts(row, cell.text[: formula.start])
             if not formula.displayed and all(p.role == "skipped" for p in parts):
                 # Of the formulas in lines only those are listed that say something.
-                if not any(p.reason.startswith("not defined") for p in parts):
+                if not any(_is_undefined(p) for p in parts):
                     continue
-            line, column = _moved(formula, body, start)
+            line, column = _moved(formula, written, start)
             finding = Finding(
                 self.report.file,
                 line,
                 column,
                 row.strip(),
-                _role(parts),
                 parts,
                 formula.displayed,
                 cell.number,
-                formula.start + start,
-                formula.start + start + len(row),
+                start,
+                start + len(row),
                 ignored,
+                written,
+                formula.start,
             )
             self.report.findings.append(finding)
             seen = len(self.in_lines)
-            self.waiting += [(finding, p, seen) for p in parts if p.reason.startswith("not defined")]
+            self.waiting += [(p, seen) for p in parts if _is_undefined(p)]
 
-    def _parts(self, row: str) -> list[Part]:
+    def _parts(self, row: str, before: str) -> list[Part]:
         try:
             statements = parse_statements(row)
         except SymgradError as error:
-            return [Part(row, 0, "skipped", reason=f"cannot be read: {error.message}")]
+            return [Part(row, 0, "skipped", reason=Reason("unreadable", error.message))]
         except RecursionError:
-            return [Part(row, 0, "skipped", reason="nested too deeply")]
-        return [self._statement(row, s) for s in statements if not _is_remark(s)] or [
-            Part(row, 0, "skipped", reason="no equation")
+            return [Part(row, 0, "skipped", reason=Reason("too_deep"))]
+        return [self._statement(row, s, before) for s in statements if not _is_remark(s)] or [
+            Part(row, 0, "skipped", reason=Reason("no_equation"))
         ]
 
-    def _statement(self, row: str, node: Node) -> Part:
-        text = row[node.at : node.end]
-        part = Part(text, node.at, "skipped")
+    def _statement(self, row: str, node: Node, before: str) -> Part:
+        start = with_fonts(row, node.at)
+        text = row[start : node.end]
+        part = Part(text, start, "skipped")
         if node.kind != "chain" or node.parts[1].text not in _EQUAL:
-            part.reason = "no equation"
+            part.reason = Reason("no_equation")
             return part
         if any(r.text not in _EQUAL for r in node.parts[1::2]):
-            part.reason = "not only equations"
+            part.reason = Reason("relations")
             return part
         sides = node.parts[0::2]
         derivative_first = _is_derivative(sides[0])
@@ -246,66 +301,121 @@ class _Walk:
             if not derivative_first:
                 self.notes.name_derivative(text)
             return part
-        name = _name(sides[0])
+        name = _name(sides[0], self.mark)
         if _is_derivative(sides[1]):
             named = self.notes.name_derivative(text) or self._named_of_any_loss(text, sides[1])
             part.role = "definition" if named else "skipped"
-            part.reason = "" if named else "the derivative cannot be read"
+            part.reason = None if named else Reason("derivative")
             return part
         if name is not None and self._is_signal(name):
             self._claim(part, text, self.notes)
             return part
         if name is None:
-            self._identity(part, text)
+            self._identity(part, text, node)
             return part
         if name in _NO_FUNCTIONS:
-            part.reason = f"nothing is derived here: {name} is not a function that is known"
+            part.reason = Reason("unknown_function", name)
             return part
         if self.notes.knows(name):
+            if self._is_said_again(part, text, before):
+                return part
             self.notes.forget(name)
         try:
             self.notes.define(text)
             part.role = "definition"
         except (SymgradError, RecursionError) as error:
-            part.reason = f"not read as a definition: {getattr(error, 'message', 'nested too deeply')}"
+            part.reason = _why("definition", error)
+            self.notes.unread.add(name)
+            self.unread = [*self.unread[-_MOST_UNREAD:], part]
+        else:
+            self._read_again()
         return part
+
+    def _read_again(self) -> None:
+        r"""Definitions that rest on what is defined only after them: L = \sum_t L_t, where L_t = .."""
+        for part in [*self.unread]:
+            try:
+                self.notes.define(part.text)
+            except (SymgradError, RecursionError):
+                continue
+            part.role, part.reason = "definition", None
+            self.unread.remove(part)
+
+    def _is_said_again(self, part: Part, text: str, before: str) -> bool:
+        """Whether a second equation for a name says what the first said; else it gives the name anew.
+
+        Where the text announces that a formula is only written in another way, a slip in it is one.
+        """
+        try:
+            verdict = verdict_on(text, self.notes.context(), seconds=self.seconds)
+        except (SymgradError, RecursionError):
+            return False
+        slip = verdict.slip
+        rewritten = slip is not None and slip.repaired is not None and slip.key != "holds_if"
+        if verdict.is_right or (
+            verdict.verdict == "refuted" and rewritten and _REWRITES.search(before[-90:])
+        ):
+            part.role, part.verdict, part.context = "claim", verdict, self.notes.context()
+            return True
+        return False
 
     def _named_of_any_loss(self, text: str, side: Node) -> bool:
         r"""\delta^{(l)} = \partial L/\partial z^{(l)} where nobody says what L is: any function of the last z."""
         parts = _of_and_by(side)
-        of = None if parts is None else symbols_in_node(parts[0])
+        of = None if parts is None else symbols_in_node(parts[0], mark=self.mark)
         if parts is None or of is None or of in self.notes.model.symbols:
             return False
         below = [parts[1]]
         known = [
-            n for n in (symbols_in_node(below[0], layer) for layer in LAYERS) if n in self.notes.model.symbols
+            n
+            for n in (symbols_in_node(below[0], i, self.mark) for i in LAYERS)
+            if n in self.notes.model.symbols
         ]
         return bool(known) and self.notes.stand_in(of, [str(known[-1])]) and self.notes.name_derivative(text)
 
     def _is_signal(self, name: str) -> bool:
         """Whether a name stands for a derivative."""
         lefts = [re.split(r":?=", t)[0] for t in self.notes.latex]
-        return any(name in symbols_in(left, layer) for left in lefts for layer in LAYERS)
+        return any(name in symbols_in(left, layer, self.mark) for left in lefts for layer in LAYERS)
 
-    def _identity(self, part: Part, text: str) -> None:
-        """An equation between expressions is checked if all of its names are known."""
+    def _identity(self, part: Part, text: str, node: Node) -> None:
+        """An equation between expressions is checked if all of its names are known.
+
+        Without a derivative in it, it may be a condition, as the normal equations are: it is called wrong only if a small
+        change makes it an identity.
+        """
+        notes = self.notes
+        if arguments := [a for a in _arguments(node) if a not in notes.model.symbols]:
+            notes = notes.copy()
+            notes.guessed |= {name: [] for name in arguments}
         try:
-            verdict = verdict_on(text, self.notes.context(), seconds=self.seconds)
+            context = notes.context()
+            verdict = verdict_on(text, context, seconds=self.seconds)
         except (SymgradError, RecursionError) as error:
-            part.reason = f"not checkable: {getattr(error, 'message', 'nested too deeply')}"
+            part.reason = _why("claim", error)
             return
-        part.role, part.verdict = "claim", verdict
+        if verdict.verdict == "refuted" and not _holds_derivative(node) and not _has_small_slip(verdict):
+            part.reason = Reason("condition")
+            return
+        part.role, part.verdict, part.context = "claim", verdict, context
 
     def _claim(self, part: Part, text: str, notes: Notes, last: bool = False) -> None:
         """Check a claim; a loss that nobody defined is any function of what the claim differentiates it by."""
         verdict: Verdict | None = None
         missing: str | None = None
+        counted = notes.counted(text)
         try:
             context = notes.context()
-            verdict = verdict_on(text, context, seconds=self.seconds, shapes_said=_all_declared(notes))
-            verdict = self._in_layout(verdict, text, context, notes)
+            verdict = verdict_on(counted, context, seconds=self.seconds, shapes_said=_all_declared(notes))
+            verdict = self._in_layout(verdict, counted, context, notes)
             if verdict.claim.of is not None and not _depends(verdict.claim):
                 missing = str(verdict.claim.of)
+            labels = {n: w for n, w in notes.labels().items() if n not in notes.guessed}
+            if verdict.verdict == "refuted" and labels:
+                verdict = self._with_labels(verdict, counted, context, labels)
+            of_all_steps = notes.three_steps and is_scalar(verdict.claim.of)
+            if (counted != text or of_all_steps) and verdict.is_right:
+                verdict = replace(verdict, verdict="agrees", notes=(*verdict.notes, Note("three_steps")))
             slip = verdict.slip
             if (
                 slip is not None
@@ -317,19 +427,64 @@ class _Walk:
         except NameUnknownError as error:
             missing = error.message.partition(" is not ")[0]
         except (SymgradError, RecursionError) as error:
-            part.reason = f"not checkable: {getattr(error, 'message', 'nested too deeply')}"
+            part.reason = _why("claim", error)
             return
         if missing is None:
-            part.role, part.verdict, part.reason, part.context = "claim", verdict, "", context
+            part.role, part.verdict, part.reason = "claim", verdict, None
+            part.context = (
+                context if counted == text else None
+            )  # nothing is put in place of a general formula
             return
-        named = symbols_in(missing)
+        named = symbols_in(missing, mark=self.mark)
         if last and len(named) == 1:
             notes.forget(named[0])
-            if notes.stand_in(named[0], _differentiated_by(text, named[0])):
+            if notes.stand_in(named[0], _differentiated_by(text, named[0], self.mark)):
                 self._claim(part, text, notes)
                 return
         part.role, part.verdict = "skipped", None
-        part.reason = f"not defined: {missing}"
+        part.reason = Reason("undefined", missing)
+
+
+def _why(key: str, error: Exception) -> Reason:
+    message = getattr(error, "message", None)
+    return Reason("too_deep") if message is None else Reason(key, message)
+
+
+def _is_undefined(part: Part) -> bool:
+    return part.reason is not None and part.reason.key == "undefined"
+
+
+def with_fonts(row: str, at: int) -> int:
+    r"""Where a formula begins with the fonts of its first symbol: \boldsymbol{\delta}."""
+    while match := _FONT_BEFORE.search(row, 0, at):
+        if match[1] not in FONTS:
+            break
+        at = match.start()
+    return at
+
+
+def _arguments(node: Node) -> list[str]:
+    r"""The variables of functions that are differentiated: the t of \sigma'(t)."""
+    found = []
+    for term in walk_nodes(node):
+        for f, inside in pairwise(term.parts) if term.kind == "term" else ():
+            if inside.kind == "paren" and len(inside.parts) == 1 and inside.parts[0].kind == "letter":
+                if any(n.kind == "prime" for n in walk_nodes(f)):
+                    found.append(inside.parts[0].text)
+    return list(dict.fromkeys(found))
+
+
+def _holds_derivative(node: Node) -> bool:
+    return any(n.kind in ("nabla", "prime", "partial") or derivative_parts(n) for n in walk_nodes(node))
+
+
+def _has_small_slip(verdict: Verdict) -> bool:
+    """Whether a small change makes an equation between expressions of the same names an identity."""
+    slip, sides = verdict.slip, verdict.claim.links
+    if slip is None or slip.repaired is None or slip.key == "holds_if" or len(sides) < 2:
+        return False
+    names = [{str(x) for x in leaves(s)} for s in sides]
+    return all(n == names[0] for n in names) and len(names[0]) > 1
 
 
 def _layout_shows(verdict: Verdict) -> bool:
@@ -364,11 +519,6 @@ def _depends(claim: Claim) -> bool:
 def _all_declared(notes: Notes) -> bool:
     """Whether the document says of anything that it is a vector or a matrix."""
     return any(notes.shapes.values())
-
-
-def _role(parts: list[Part]) -> Role:
-    roles = [p.role for p in parts]
-    return "claim" if "claim" in roles else "definition" if "definition" in roles else "skipped"
 
 
 def _in_order(cell: Cell) -> Iterator[tuple[str, FoundFormula]]:
@@ -417,10 +567,11 @@ def _rows(body: str) -> Iterator[tuple[int, str]]:
         yield a, body[a:b]
 
 
-def _moved(formula: FoundFormula, body: str, offset: int) -> tuple[int, int]:
+def _moved(formula: FoundFormula, written: Written, offset: int) -> tuple[int, int]:
     """Line and column of a place in a formula."""
-    skipped = offset + len(body[offset:]) - len(body[offset:].lstrip())
-    before = body[:skipped]
+    rest = written.text[offset:]
+    skipped = written.at(offset + len(rest) - len(rest.lstrip()))
+    before = formula.body[:skipped]
     line = formula.line + before.count("\n")
     column = skipped - before.rfind("\n") if "\n" in before else formula.column + skipped
     return line, column
@@ -473,29 +624,30 @@ def _of_and_by(side: Node) -> tuple[Node, Node] | None:
     return None
 
 
-def _name(side: Node) -> str | None:
+def _name(side: Node, mark: str) -> str | None:
     """The name that a definition gives: a symbol, or a function of plain symbols."""
     if side.kind == "term" and len(side.parts) == 2 and side.parts[1].kind == "paren":
         inside = [n for n in walk_nodes(side.parts[1]) if n.kind in ("sub", "sup")]
         if any(n.kind == "letter" for s in inside for n in walk_nodes(s)):
             return None
         side = side.parts[0]
-    return symbols_in_node(side)
+    return symbols_in_node(side, mark=mark)
 
 
-def symbols_in_node(node: Node, layer: int = GENERIC["l"]) -> str | None:
+def symbols_in_node(node: Node, layer: int = GENERIC, mark: str = "l") -> str | None:
     """The name of a symbol; a general layer is the second, an index is no part of the name."""
     if node.kind not in ("letter", "word", "accent", "scripted", "group"):
         return None
-    return name_of(node, Setting(Context(), Model(()), layers=dict.fromkeys(GENERIC, layer)))
+    return name_of(node, Setting(Context(), Model(()), layers={mark: layer}))
 
 
-def _differentiated_by(text: str, of: str) -> list[str]:
+def _differentiated_by(text: str, of: str, mark: str) -> list[str]:
     """The names that a formula differentiates a function by, on its right-hand sides."""
     right = text.partition("=")[2]
     found: list[str] = []
     for match in re.finditer(r"\\partial\s*(?P<x>[^{}]*(?:\{[^{}]*\}[^{}]*)*?)\s*\}", right):
-        named = symbols_in(match["x"])
-        if len(named) == 1 and named[0] != of:
-            found.append(named[0])
+        for written in (match["x"], _INDEX.sub("", match["x"])):
+            named = symbols_in(written, mark=mark)
+            if len(named) == 1 and named[0] != of:
+                found.append(named[0])
     return list(dict.fromkeys(found))

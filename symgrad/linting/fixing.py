@@ -16,7 +16,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import SymgradError
 from symgrad.expr import is_matrix, leaf_name, leaves, substitute, walk
-from symgrad.linting.checker import Part, Report, symbols_in_node
+from symgrad.linting.checker import Part, Report, symbols_in_node, with_fonts
 from symgrad.reading.latex_tree import parse_statements, walk_nodes
 from symgrad.rendering.latex import to_latex
 from symgrad.verifying import verdict_on
@@ -33,16 +33,17 @@ def corrected(report: Report) -> tuple[str, int]:
     count = 0
     spelling = _spelling(report)
     for finding in reversed(report.refuted):
-        cell = cells[finding.cell]
-        text = changed.get(finding.cell, cell.text)
-        if cell.text[finding.start : finding.end].strip() != finding.formula:
-            continue  # marks of a quotation stand inside
+        text = changed.get(finding.cell, cells[finding.cell].text)
         for part in reversed(finding.parts):
-            new = _corrected_part(part, spelling)
-            if new is not None:
-                at = finding.start + part.start
-                text = text[:at] + new + text[at + len(part.text) :]
-                count += 1
+            edits = _edits(part, spelling)
+            places = [finding.written.source(finding.start + part.start + a, finding.start + part.start + b)
+                      for a, b, _ in edits]  # fmt: skip
+            if not edits or None in places:
+                continue  # out of reach, or a macro stands across the border
+            for place, (_, _, new) in sorted(zip(places, edits, strict=True), reverse=True):
+                assert place is not None  # noqa: S101 - asked before
+                text = text[: finding.at + place[0]] + new + text[finding.at + place[1] :]
+            count += 1
         changed[finding.cell] = text
     if report.document.notebook is None:
         return changed.get(None, report.document.cells[0].text), count
@@ -62,26 +63,32 @@ def difference(name: str, before: str, after: str) -> str:
     return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
 
 
-def _corrected_part(part: Part, spelling: dict[str, str]) -> str | None:
-    """The statement with its wrong links replaced; None where that is out of reach."""
+def _edits(part: Part, spelling: dict[str, str]) -> list[tuple[int, int, str]]:
+    """What stands in place of the wrong links of a statement, and where; none where that is out of reach."""
     text, verdict = part.text, part.verdict
+    found: list[tuple[int, int, str]] = []
     for _ in range(3):
         if verdict is None or verdict.verdict != "refuted" or verdict.link is None or part.context is None:
-            return None
+            return []
         claim, suggestion = verdict.claim, verdict.suggestion
         if suggestion is None or claim.indices or any(isinstance(n, MatrixElement) for n in walk(suggestion)):
-            return None
+            return []
         (chain,) = parse_statements(text)
         links = chain.parts[0::2][-len(claim.links) :] if claim.links else chain.parts[2::2]
         side = links[verdict.link if claim.links else -1]
-        text = text[: side.at] + _spelt(verdict.as_written(suggestion), spelling) + text[side.end :]
+        start, new = with_fonts(text, side.at), _spelt(verdict.as_written(suggestion), spelling)
+        if found and start < found[-1][0] + len(found[-1][2]):
+            return []  # a link is mended twice, or before one that was
+        moved = sum(len(n) - (b - a) for a, b, n in found)
+        found.append((start - moved, side.end - moved, new))
+        text = text[:start] + new + text[side.end :]
         try:
             verdict = verdict_on(text, part.context)
         except SymgradError:
-            return None
+            return []
         if verdict.is_right:
-            return text
-    return None
+            return found
+    return []
 
 
 def _spelling(report: Report) -> dict[str, str]:
@@ -89,20 +96,20 @@ def _spelling(report: Report) -> dict[str, str]:
     found: dict[str, str] = {}
     for finding in report.findings:
         for part in finding.parts:
-            for name, written in _symbols(part.text):
+            for name, written in _symbols(part.text, report.mark):
                 found.setdefault(name, written)
     return found
 
 
-def _symbols(text: str) -> Iterator[tuple[str, str]]:
+def _symbols(text: str, mark: str) -> Iterator[tuple[str, str]]:
     try:
         statements = parse_statements(text)
     except SymgradError:
         return
     for statement in statements:
         for node in walk_nodes(statement):
-            if node.kind in ("letter", "accent", "scripted") and (name := symbols_in_node(node)):
-                written = text[node.at : node.end]
+            if node.kind in ("letter", "accent", "scripted") and (name := symbols_in_node(node, mark=mark)):
+                written = text[with_fonts(text, node.at) : node.end]
                 if not re.search(r"\^\s*\{?\s*(?:\\top|T|\\intercal|\\mathsf|\d)", written):
                     yield name, written
 

@@ -9,25 +9,33 @@ from itertools import product
 from typing import Literal
 
 from sympy import Expr
+from sympy.matrices.expressions.matmul import MatMul
+from sympy.matrices.expressions.special import OneMatrix
 
 from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError
 from symgrad.expr import (
     Definition,
     Model,
+    Softmax,
     entry_sum,
     hadamard,
     is_leaf,
     is_matrix,
     is_scalar,
     leaf_name,
+    leaves,
     matrix,
     scalar,
     shape_of,
     shape_text,
+    walk,
 )
-from symgrad.linting.prose import GENERAL, GENERIC, LAYERS, Said, symbols_in
+from symgrad.linting.prose import GENERIC, LAYERS, Said, is_general, symbols_in
 from symgrad.reading.claim import Context
-from symgrad.reading.latex_define import define, names_derivative
+from symgrad.reading.latex_define import define, name_of, names_derivative
+from symgrad.reading.latex_scope import marked, stem_of
+from symgrad.reading.latex_setting import Setting
+from symgrad.reading.latex_tree import parse_statements, walk_nodes
 
 __all__ = ["Notes"]
 
@@ -49,15 +57,24 @@ _GREEK = (
 )
 _SCALARS = frozenset((*_GREEK, "c", "C", "r", "s", "t", "k", "p", "m", "n", "N", "T", "K"))
 _UNKNOWN = re.compile(r"^(.+) is not (?:known|declared)$")
-_MOST_GUESSES = 160
-_SIZES = ("m", "n", "p", "q", "r", "s")
+_ENTRY = re.compile(r"_\s*(?:[a-z](?![A-Za-z])|\{\s*[a-z](?:\s*,?\s*[a-z])?\s*\})")
+_ENTRY_OF_STEP = re.compile(r"_\s*\{\s*([lt])\s*,\s*[a-z]\s*\}")
+_BOUND = re.compile(r"\\(?:sum|prod)\s*(?:\\limits\s*)?_\s*\{\s*[lt]\s*=.*", re.DOTALL)
+"""A sum over all layers or steps, with what follows it."""
+_LAST = re.compile(
+    r"((?:sum|prod)\s*(?:\\limits\s*)?_\s*\{[^{}]*\}\s*\^\s*\{?\s*|[_^]\s*\{\s*[(\[]\s*|_\s*\{\s*|_\s*)T(?![A-Za-z^_'])"
+)
+_MOST_GUESSES = 240
+_SIZES = ("m", "n", "p", "q", "r", "s", "u", "v", *(f"size{i}" for i in range(1, 30)))
 
 
 @dataclass
 class Notes:
     """The definitions so far, and what is said of the names.
 
-    `guessed` are names whose shape nobody declared; what was decided for them is shown.
+    `guessed` are names whose shape nobody declared; what was decided for them is shown. `later` are shapes that are
+    declared further down, `mark` is the letter of a general layer or step, `scalars` says that everything is a number.
+    `unread` are names whose definition could not be read: nothing is known of them, and nothing is guessed.
     """
 
     model: Model = field(default_factory=lambda: Model(()))
@@ -66,8 +83,14 @@ class Notes:
     assume: dict[str, set[str]] = field(default_factory=dict)
     softmax: str | None = None
     guessed: dict[str, list[str]] = field(default_factory=dict)
-    layers: bool = False
-    layer: int = GENERIC["l"]
+    later: dict[str, list[str]] = field(default_factory=dict)
+    functions: frozenset[str] = frozenset()
+    samples: str | None = None
+    scalars: bool = False
+    unread: set[str] = field(default_factory=set)
+    three_steps: bool = False
+    mark: str | None = None
+    layer: int = GENERIC
     general: list[str] = field(default_factory=list)
     general_names: set[str] = field(default_factory=set)
     layout: Literal["gradient", "numerator"] | None = None
@@ -80,6 +103,7 @@ class Notes:
             shapes=dict(self.shapes),
             assume={n: set(w) for n, w in self.assume.items()},
             guessed=dict(self.guessed),
+            unread=set(self.unread),
             general=list(self.general),
         )
 
@@ -95,20 +119,37 @@ class Notes:
     def context(self) -> Context:
         """What a claim at this place talks about."""
         symbols = {}
-        if self.layers:
-            symbols = dict.fromkeys(GENERIC, f"layer {self.layer}")
-        if self.softmax:
-            symbols["softmax"] = self.softmax
+        if self.mark:
+            symbols = {self.mark: f"layer {self.layer}"}
+        if self.softmax or self.samples:
+            symbols["softmax"] = self.softmax or self.samples or ""
         assume = {name: sorted(words) for name, words in self._assumed().items()}
         model = replace(self.model, assumptions={n: frozenset(w) for n, w in assume.items()})
-        shapes = {**self.guessed, **self.shapes}
+        shapes = {**self.guessed, **self._later(), **self.shapes}
         return Context(
-            definitions_latex=tuple(self.latex), shapes=shapes, assume=assume, symbols=symbols, model=model
+            definitions_latex=tuple(self.latex),
+            shapes=shapes,
+            assume=assume,
+            functions=tuple(sorted(self.functions)),
+            symbols=symbols,
+            model=model,
         )
 
+    def counted(self, text: str) -> str:
+        """A formula of a network in time, for three steps: the last step T is 3. No place in it moves."""
+        return _LAST.sub(rf"\g<1>{LAYERS[-1]}", text) if self.mark == "t" else text
+
+    def _later(self) -> dict[str, list[str]]:
+        """Shapes declared further down, of names that nothing else is known of here."""
+        return {n: s for n, s in self.later.items() if n not in self.model.symbols}
+
     def _assumed(self) -> dict[str, set[str]]:
-        """The assumptions; one-hot labels of a batch stand as the single label does."""
+        """The assumptions; one-hot labels of a batch stand as the single label does.
+
+        Labels that nobody declared sum to one, as labels of a cross entropy do; `readings` says so.
+        """
         found = {n: set(w) for n, w in self.assume.items()}
+        found |= {n: {word} for n, word in self.labels().items() if n in self.guessed}
         for name, sizes in self.shapes.items():
             single = name[:1].lower() + name[1:]
             words = found.get(single, set()) & {"onehot", "prob"}
@@ -118,8 +159,10 @@ class Notes:
                     ending = "cols" if where == 0 else "rows"
                     found.setdefault(name, set()).update(f"{w}_{ending}" for w in words)
         for name, words in found.items():
-            if len(self.shapes.get(name, ())) == 2 and words & {"onehot", "prob"}:
-                found[name] = words - {"onehot", "prob"}
+            if len(self.shapes.get(name, ())) == 2 and (plain := words & {"onehot", "prob"}):
+                found[name] = words - plain
+                if along := self.softmax or self.samples:
+                    found[name] |= {f"{w}_{'rows' if along == 'row-wise' else 'cols'}" for w in plain}
         return found
 
     # --- definitions ---------------------------------------------------------------------------------------
@@ -132,8 +175,6 @@ class Notes:
         """Take a definition, and what rests on it, out again: the document gives the name anew."""
         gone = {name}
         items = []
-        from symgrad.expr import leaves
-
         for d in self.model.definitions():
             if d.name in gone or any(leaf_name(leaf) in gone for leaf in leaves(d.value)):
                 gone.add(d.name)
@@ -149,7 +190,9 @@ class Notes:
 
         Raises   SymgradError if it cannot be read
         """
-        if self.layers and GENERAL.search(text):
+        self.three_steps = self.three_steps or self.counted(text) != text
+        text = self.counted(text)
+        if self.mark and is_general(_BOUND.sub("", text), self.mark):
             self._define_layers(text)
         else:
             self._define(text)
@@ -168,14 +211,43 @@ class Notes:
                 try:
                     trial._define(one)
                 except SymgradError as error:
-                    if trial.layer == GENERIC["l"]:
+                    if trial.layer == GENERIC:
                         refused = error
         if refused is not None:
             raise refused
-        trial.layer = GENERIC["l"]
+        trial.layer = GENERIC
         trial.general_names = {d.name for d in trial.model.definitions()} - before
+        trial.keep(self.model)
         for name in ("model", "latex", "guessed", "general", "general_names"):
             setattr(self, name, getattr(trial, name))
+
+    def keep(self, model: Model) -> None:
+        """Take definitions back in that rested on a name which was defined anew as it was."""
+        for d in model.definitions():
+            known = {**self.model.symbols, **{leaf_name(s): s for s in model.inputs()}}
+            if d.name not in self.model.symbols and all(
+                known.get(leaf_name(x)) == x for x in leaves(d.value)
+            ):
+                symbols = {**self.model.symbols, d.name: d.symbol}
+                self.model = in_order(replace(self.model, items=(*self.model.items, d), symbols=symbols))
+
+    def labels(self) -> dict[str, str]:
+        """The names that a cross entropy with a softmax has as its labels, with the word that makes them sum to one."""
+        softmax = {}
+        for d in self.model.definitions():
+            if found := [n for n in walk(d.value) if isinstance(n, Softmax)]:
+                softmax[d.name] = found[0].axis
+        words: dict[str, str] = {}
+        for d in self.model.definitions():
+            inside = {
+                leaf_name(x) for n in walk(d.value) if getattr(n, "name", "") == "log" for x in leaves(n)
+            }
+            axis = next((softmax[n] for n in inside if n in softmax), None)
+            for x in leaves(d.value) if axis is not None else ():
+                name = leaf_name(x)
+                if is_matrix(x) and name not in inside and not self.knows(name) and not self.assume.get(name):
+                    words[name] = "prob" if x.shape[1] == 1 else f"prob_{'rows' if axis else 'cols'}"
+        return words
 
     def _define(self, text: str) -> None:
         try:
@@ -187,13 +259,14 @@ class Notes:
             model, is_function = found
         if is_function:
             self.latex.append(text)
-        self.model = model
+        self.model = in_order(model)
         for d in model.definitions():
             self.guessed.pop(d.name, None)
+            self.unread.discard(d.name)
 
     def name_derivative(self, text: str) -> bool:
         r"""Take in \delta := \partial L/\partial z; of a general layer for every layer that has both."""
-        general = self.layers and bool(GENERAL.search(text))
+        general = self.mark is not None and is_general(text, self.mark)
         found = False
         for layer in LAYERS if general else (self.layer,):
             self.layer = layer
@@ -203,7 +276,7 @@ class Notes:
                 continue
             if model is not None:
                 self.model, found = model, True
-        self.layer = GENERIC["l"]
+        self.layer = GENERIC
         if found:
             self.latex.append(text)
         return found
@@ -213,34 +286,69 @@ class Notes:
         unknown: list[str] = []
         trial = self
         while (
-            (name := _unknown_name(error, self.layer)) is not None
+            (name := _unknown_name(error, self.layer, self.mark or "l")) is not None
             and name not in unknown
             and len(unknown) < 4
         ):
+            if name in self.unread:
+                return None
             unknown.append(name)
             trial = trial.copy()
             trial.guessed[name] = []
             try:
                 found = define(text, trial.context())
-                if all(n in _SCALARS for n in unknown):
+                if self.scalars or (
+                    all(n in _SCALARS for n in unknown) and not _spread(found[0], set(unknown) - set(_GREEK))
+                ):
                     self.guessed = trial.guessed
                     return found
                 break
             except SymgradError as again:
                 error = again
-        if not unknown:
+        if not unknown or self.scalars:
             return None
-        known = dict.fromkeys(s for sizes in self.shapes.values() for s in sizes if s.isidentifier())
-        for guess in _likely_shapes(unknown, tuple(known)):
+        spread: tuple[dict[str, list[str]], tuple[Model, bool]] | None = None
+        numbers = set(unknown) - set(_GREEK)
+        for guess in _likely_shapes(unknown, self._sizes_in(text), self._sizes()):
             trial = self.copy()
             trial.guessed |= guess
             try:
                 found = define(text, trial.context())
             except (ShapeError, ReadError):
                 continue
-            self.guessed = trial.guessed
-            return found
-        return None
+            if not _spread(found[0], numbers):
+                self.guessed = trial.guessed
+                return found
+            spread = spread or (trial.guessed, found)
+        if spread is None:
+            return None
+        self.guessed = spread[0]
+        return spread[1]
+
+    def _sizes(self) -> tuple[str, ...]:
+        """The sizes of the document."""
+        listed = {**self.guessed, **self.later, **self.shapes}.values()
+        return tuple(dict.fromkeys(s for sizes in listed for s in sizes if s.isidentifier()))
+
+    def _sizes_in(self, text: str) -> tuple[str, ...]:
+        """The sizes of what a formula names."""
+        setting = Setting(Context(), Model(()), layers={self.mark or "l": self.layer})
+        shapes = {**self.guessed, **self._later(), **self.shapes}
+        found: dict[str, None] = {}
+        for node in (n for s in parse_statements(text) for n in walk_nodes(s)):
+            if node.kind not in ("letter", "word", "accent", "scripted"):
+                continue
+            stem = stem_of(marked(node).base) or ""
+            at = (self.layer - 1, self.layer, self.layer + 1) if self.mark else ()
+            for name in (name_of(node, setting), stem, *(f"{stem}{i}" for i in at)):
+                symbol = self.model.symbols.get(name or "")
+                sizes = (
+                    [str(s) for s in shape_of(symbol)]
+                    if isinstance(symbol, Expr)
+                    else shapes.get(name or "", [])
+                )
+                found |= dict.fromkeys(s for s in sizes if s.isidentifier())
+        return tuple(found)
 
     def stand_in(self, of: str, through: Iterable[str]) -> bool:
         """Give a loss that nobody defined: any function of some names, linear in them, as far as first derivatives go."""
@@ -264,8 +372,9 @@ class Notes:
 
     def readings(self) -> str:
         """How the names without a declared shape are read."""
+        labels = self.labels()
         listed = [
-            f"{name}: {' x '.join(sizes) if sizes else 'scalar'}"
+            f"{name}: {' x '.join(sizes) if sizes else 'scalar'}{' (labels that sum to one)' if name in labels else ''}"
             for name, sizes in sorted(self.guessed.items())
             if name in self.model.symbols or sizes
         ]
@@ -277,23 +386,61 @@ class Notes:
         return shape_text(shape_of(found)) if isinstance(found, Expr) else "?"
 
 
-def _unknown_name(error: SymgradError, layer: int) -> str | None:
+def _spread(model: Model, names: set[str]) -> bool:
+    """Whether a number of these names is added to every entry of something: then it is rather a vector."""
+    return any(
+        isinstance(n, MatMul)
+        and any(isinstance(f, OneMatrix) for f in n.args)
+        and {str(f) for f in n.args} & names
+        for d in list(model.definitions())[-1:]
+        for n in walk(d.value)
+    )
+
+
+def in_order(model: Model) -> Model:
+    """The model with every definition before its first use: notes may say what z is after they have used it.
+
+    Raises   ReadError if a name would rest on itself
+    """
+    defined = {d.name: d for d in model.definitions()}
+    needs = {
+        n: [leaf_name(x) for x in leaves(d.value) if leaf_name(x) in defined] for n, d in defined.items()
+    }
+    kept: dict[str, Definition] = {}
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise ReadError(f"{name} would rest on itself")
+        if name not in kept:
+            for n in needs[name]:
+                visit(n, (*above, name))
+            kept[name] = defined[name]
+
+    for name in defined:
+        visit(name, ())
+    return replace(model, items=tuple(kept.values()))
+
+
+def _unknown_name(error: SymgradError, layer: int, mark: str) -> str | None:
     """The name that an error misses."""
     if not isinstance(error, NameUnknownError):
         return None
     match = _UNKNOWN.match(error.message)
     if match is None:
         return None
-    if re.search(r"_\s*\{?\s*[a-z]", match[1]):  # an entry of something: no name of its own
-        return None
-    named = symbols_in(match[1], layer)
+    # An entry y_{t,k} is one of y_t, and no name of its own.
+    whole = _ENTRY.sub(lambda m: m[0] if mark in m[0] else "", _ENTRY_OF_STEP.sub(rf"_{{{mark}}}", match[1]))
+    named = symbols_in(whole, layer, mark)
     return named[0] if len(named) == 1 else None
 
 
-def _likely_shapes(names: list[str], known: tuple[str, ...]) -> Iterable[dict[str, list[str]]]:
+def _likely_shapes(
+    names: list[str], known: tuple[str, ...], taken: tuple[str, ...]
+) -> Iterable[dict[str, list[str]]]:
     """Shapes for names, the likeliest first: capitals are matrices, small Latin letters vectors, Greek ones scalars.
 
-    Sizes of the document are tried first, then new ones; neighbouring matrices share a size, as in W X.
+    New sizes come before the `known` ones of the formula, and sizes that all differ before equal ones: nothing is equal
+    that need not be. Neighbouring matrices share a size, as in W X. `taken` are all sizes of the document.
     """
     ranks: list[tuple[int, ...]] = []
     for name in names:
@@ -303,16 +450,13 @@ def _likely_shapes(names: list[str], known: tuple[str, ...]) -> Iterable[dict[st
             ranks.append((0, 1))
         else:
             ranks.append((1, 0, 2))
+    new = [s for s in _SIZES if s not in taken]
     count = 0
     for choice in product(*ranks):
         axes = sum(choice)
-        ways: list[tuple[str, ...]] = []
-        if known and axes <= 2:
-            ways += sorted(product(known[:8], repeat=axes), key=lambda w: -len(set(w)))
-        # Sizes that all differ come first: nothing is equal that need not be.
-        fresh = {_first_names(w) for w in product(_SIZES[: min(axes, 3)], repeat=axes)}
-        ways += sorted(fresh, key=lambda w: (-len(set(w)), w))
-        for sizes in ways:
+        pool = (*new[: min(axes, 3)], *known[: 6 if axes < 4 else 2])
+        ways = dict.fromkeys(_first_names(w, new) for w in product(pool, repeat=axes))
+        for sizes in sorted(ways, key=lambda w: (-len(set(w)), sum(s not in new for s in w))):
             rest = iter(sizes)
             yield {n: [next(rest) for _ in range(r)] for n, r in zip(names, choice, strict=True)}
             count += 1
@@ -320,7 +464,7 @@ def _likely_shapes(names: list[str], known: tuple[str, ...]) -> Iterable[dict[st
                 return
 
 
-def _first_names(sizes: tuple[str, ...]) -> tuple[str, ...]:
-    """The sizes renamed in the order of their first use, so that no choice is tried twice."""
+def _first_names(sizes: tuple[str, ...], new: list[str]) -> tuple[str, ...]:
+    """The new sizes renamed in the order of their first use, so that no choice is tried twice."""
     names: dict[str, str] = {}
-    return tuple(names.setdefault(s, _SIZES[len(names)]) for s in sizes)
+    return tuple(names.setdefault(s, new[len(names)]) if s in new else s for s in sizes)

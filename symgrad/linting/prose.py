@@ -16,14 +16,28 @@ from symgrad.reading.latex_define import name_of
 from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tree import parse_statements
 
-__all__ = ["GENERAL", "GENERIC", "LAYERS", "Said", "said_by_formula", "said_by_sentence", "symbols_in"]
+__all__ = ["GENERIC", "LAYERS", "Said", "is_general", "said_by_formula", "said_by_sentence", "symbols_in"]
 
-GENERIC = {"l": 2}
-"""A general layer is read as the second one, so that the layers before and after it have names too."""
+GENERIC = 2
+"""A general layer or step is read as the second one, so that those before and after it have names too."""
 
 LAYERS = (1, 2, 3)
-GENERAL = re.compile(r"[\^_]\s*(?:\{\s*)?(?:[\[(]\s*)?l\s*(?:[-+]\s*1\s*)?(?:[\])}]|(?![A-Za-z]))")
-"""A mark of a general layer: ^{(l)}, _l, ^{l-1}."""
+_GENERAL = {
+    letter: re.compile(
+        rf"[\^_]\s*(?:\{{\s*)?(?:[\[(<]\s*)?{letter}\s*(?:[-+]\s*1\s*)?(?:[\])>}},]|(?![A-Za-z]))"
+    )
+    for letter in "lt"
+}
+
+
+def is_general(text: str, mark: str = "l") -> bool:
+    """Whether a text has a mark of a general layer, ^{(l)}, _l, ^{l-1}, or of a general step.
+
+    >>> is_general("W^{(l)} x"), is_general("h_{t-1}", "t"), is_general("W_1 x")
+    (True, True, False)
+    """
+    return bool(_GENERAL[mark].search(text))
+
 
 _SPACE = re.compile(
     r"^(?P<names>.+?)\s*\\in\s*(?P<set>\\mathbb\s*\{?\s*R\s*\}?|\\R\b|\\mathbf\s*\{?\s*R\s*\}?"
@@ -70,7 +84,7 @@ class Said:
     softmax: str | None = None
 
 
-def said_by_formula(body: str) -> Said:
+def said_by_formula(body: str, mark: str = "l") -> Said:
     r"""What a formula declares.
 
     >>> said_by_formula(r"W_1 \in \mathbb{R}^{h \times d}").shapes
@@ -79,12 +93,12 @@ def said_by_formula(body: str) -> Said:
     said = Said()
     text = body.strip().rstrip(".,;").strip()
     if match := _SPACE.match(text):
-        for layer in LAYERS if GENERAL.search(match["names"]) else (GENERIC["l"],):
-            _space(said, match, layer)
+        for layer in LAYERS if is_general(match["names"], mark) else (GENERIC,):
+            _space(said, match, layer, mark)
         return said
     for pattern, word in ((_POSITIVE, "positive"), (_OPEN_UNIT, "in01")):
         if match := pattern.match(text):
-            for name in symbols_in(match["names"]):
+            for name in symbols_in(match["names"], mark=mark):
                 said.assume.setdefault(name, set()).add(word)
     if match := _LISTED.match(text):
         for name in symbols_in(match["names"]):
@@ -95,12 +109,12 @@ def said_by_formula(body: str) -> Said:
     return said
 
 
-def _space(said: Said, match: re.Match[str], layer: int) -> None:
+def _space(said: Said, match: re.Match[str], layer: int, mark: str) -> None:
     """A symbol of R^n and its like, at a layer."""
-    sizes = _dims(match["dims"], layer)
-    if _ONE_OF_MANY.search(match["names"]):
+    sizes = _dims(match["dims"], layer, mark)
+    if _ONE_OF_MANY.search(match["names"]) and not is_general(match["names"], mark):
         return  # x_n is one of the samples, and no name of its own
-    for name in symbols_in(match["names"], layer) if sizes is not None else ():
+    for name in symbols_in(match["names"], layer, mark) if sizes is not None else ():
         said.shapes[name] = sizes or []
         kind = match["set"]
         if "0" in kind or "1" in kind:
@@ -110,7 +124,7 @@ def _space(said: Said, match: re.Match[str], layer: int) -> None:
             said.assume.setdefault(name, set()).add("positive")
 
 
-def said_by_sentence(sentence: str, places: list[tuple[int, int, str]]) -> Said:
+def said_by_sentence(sentence: str, places: list[tuple[int, int, str]], mark: str = "l") -> Said:
     """What a sentence says of the symbols in it; `places` are its formulas with their offsets.
 
     A word belongs to the symbol nearest to it, if that is near enough; a word that is negated says nothing.
@@ -128,7 +142,7 @@ def said_by_sentence(sentence: str, places: list[tuple[int, int, str]]) -> Said:
                 for a, b, body in places
             ]
             distance, body = min(near, default=(_NEAR, ""))
-            for name in _subject(body) if distance < _NEAR else ():
+            for name in _subject(body, mark) if distance < _NEAR else ():
                 said.assume.setdefault(name, set()).add(word)
     if re.search("softmax", sentence, re.IGNORECASE):
         if _COLUMNS.search(sentence):
@@ -138,15 +152,17 @@ def said_by_sentence(sentence: str, places: list[tuple[int, int, str]]) -> Said:
     return said
 
 
-def _subject(body: str) -> tuple[str, ...]:
-    """The symbol that a formula of a sentence is about, if it is one or declares one."""
+def _subject(body: str, mark: str) -> tuple[str, ...]:
+    """The symbol that a formula of a sentence is about, if it is one or declares one; of a general layer all of them."""
     match = _SPACE.match(body.strip())
-    return symbols_in(match["names"] if match else body)
+    text = match["names"] if match else body
+    layers = LAYERS if is_general(text, mark) else (GENERIC,)
+    return tuple(name for layer in layers for name in symbols_in(text, layer, mark))
 
 
-def symbols_in(text: str, layer: int = GENERIC["l"]) -> tuple[str, ...]:
+def symbols_in(text: str, layer: int = GENERIC, mark: str = "l") -> tuple[str, ...]:
     """The names of a list of symbols; none if it is anything else."""
-    setting = Setting(Context(), Model(()), layers=dict.fromkeys(GENERIC, layer))
+    setting = Setting(Context(), Model(()), layers={mark: layer})
     try:
         found = [name_of(s, setting) for s in parse_statements(text)]
     except SymgradError:
@@ -154,7 +170,7 @@ def symbols_in(text: str, layer: int = GENERIC["l"]) -> tuple[str, ...]:
     return tuple(n for n in found if n is not None) if all(n is not None for n in found) else ()
 
 
-def _dims(dims: str | None, layer: int) -> list[str] | None:
+def _dims(dims: str | None, layer: int, mark: str) -> list[str] | None:
     r"""The sizes of m \times n; None where they cannot be read."""
     if dims is None:
         return []
@@ -164,7 +180,7 @@ def _dims(dims: str | None, layer: int) -> list[str] | None:
         if part.strip().isdigit():
             sizes.append(part.strip())
             continue
-        named = symbols_in(part, layer)
+        named = symbols_in(part, layer, mark)
         if len(named) != 1 or not named[0].isidentifier():
             return None
         sizes.append(named[0])

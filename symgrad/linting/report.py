@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from symgrad.checking.diagnose import KINDS_OF_SLIP
-from symgrad.linting.checker import Finding, Report
+from symgrad.linting.checker import Finding, Reason, Report
 from symgrad.rendering.latex import to_latex
+from symgrad.rendering.phrases import load
 from symgrad.rendering.verdict import message, shown, spelt
 
-__all__ = ["CODES", "FORMATS", "code_of", "render", "to_json"]
+__all__ = ["CODES", "FORMATS", "code_of", "render", "skipped", "to_json"]
 
 FORMATS = ("text", "json", "github", "sarif")
 
@@ -83,6 +84,12 @@ def described(finding: Finding, lang: str) -> str:
     return text
 
 
+def skipped(reasons: Iterable[Reason | None], lang: str = "en") -> str:
+    """Why a formula was skipped, in words."""
+    phrases = load(lang).phrases
+    return "; ".join(phrases[f"lint.{r.key}"].replace("{what}", r.what) for r in reasons if r is not None)
+
+
 def _github(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
@@ -100,7 +107,7 @@ def to_json(finding: Finding, lang: str = "en") -> dict[str, Any]:
         "verdict": None if verdict is None else verdict.verdict,
         "kind": None if verdict is None else verdict.kind,
         "code": code_of(finding),
-        "message": finding.reason if verdict is None else message(verdict, lang),
+        "message": skipped(finding.reasons, lang) if verdict is None else message(verdict, lang),
         "suggestion": None
         if verdict is None or verdict.suggestion is None
         else spelt(verdict.written_out(verdict.suggestion)),
@@ -115,7 +122,7 @@ def to_json(finding: Finding, lang: str = "en") -> dict[str, Any]:
                 "verdict": None if p.verdict is None else p.verdict.verdict,
                 "kind": None if p.verdict is None else p.verdict.kind,
                 "read_as": None if p.verdict is None else p.verdict.claim.read_as,
-                "message": p.reason if p.verdict is None else message(p.verdict, lang),
+                "message": skipped([p.reason], lang) if p.verdict is None else message(p.verdict, lang),
             }
             for p in finding.parts
         ],

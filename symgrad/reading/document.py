@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from symgrad.errors import ReadError, TooLargeError
+from symgrad.reading.latex_macros import Macro, find_macros
 
-__all__ = ["Cell", "Document", "FoundFormula", "Problem", "read_document", "scan"]
+__all__ = ["QUOTED", "Cell", "Document", "FoundFormula", "Problem", "read_document", "scan"]
 
 Form = Literal["md", "tex"]
 
@@ -80,6 +81,7 @@ class Cell:
     number: int | None = None
     formulas: list[FoundFormula] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    macros: list[Macro] = field(default_factory=list)
 
 
 @dataclass
@@ -101,7 +103,7 @@ def read_document(name: str, text: str) -> Document:
     if name.lower().endswith(".ipynb"):
         return _notebook(name, text)
     form: Form = "tex" if name.lower().endswith((".tex", ".ltx", ".latex")) else "md"
-    cell = Cell(text, form)
+    cell = Cell(text, form, macros=find_macros(text))
     cell.formulas, cell.problems = scan(text, form)
     return Document(name, [cell])
 
@@ -116,7 +118,7 @@ def _notebook(name: str, text: str) -> Document:
                 continue
             source = cell["source"]
             joined = "".join(source) if isinstance(source, list) else str(source)
-            one = Cell(joined, "md", number)
+            one = Cell(joined, "md", number, macros=find_macros(joined))
             one.formulas, one.problems = scan(joined, "md")
             found.append(one)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -140,11 +142,14 @@ class _Scanner:
         self.formulas: list[FoundFormula] = []
         self.problems: list[Problem] = []
         self._lines = [0, *(m.end() for m in re.finditer("\n", text))]
+        # What a macro stands for is no formula of the text: \newcommand{\be}{\begin{equation}}.
+        self._defined = [(m.start, m.end) for m in find_macros(text)] if form == "tex" else []
 
     def run(self) -> tuple[list[FoundFormula], list[Problem]]:
         at = 0
         while match := _START.search(self.text, at):
-            at = self._after(match)
+            inside = next((e for s, e in self._defined if s <= match.start() < e), None)
+            at = self._after(match) if inside is None else inside
         return self.formulas, self.problems
 
     def _after(self, m: re.Match[str]) -> int:
@@ -285,9 +290,8 @@ class _Scanner:
         return line, at - self._lines[line - 1] + 1
 
 
-def without_quotes(body: str) -> str:
-    """A formula without the marks of a block quotation at the beginnings of its lines."""
-    return re.sub(r"(?m)^[ \t]*>[ \t]?", "", body)
+QUOTED = r"(?m)^[ \t]*>[ \t]?"
+"""The mark of a block quotation at the beginning of a line."""
 
 
 def prose(cell: Cell) -> Iterator[tuple[int, str]]:

@@ -512,7 +512,7 @@ def extend_model(setting: Setting, text: str, first: Node, rest: list[Node]) -> 
         if len(distinct) > 1:
             raise ReadError("this definition can be read in two ways", source=text, line=1, column=first.at + 1,
                             hint=" or ".join(distinct[:2]))  # fmt: skip
-        _define_symbol(setting, text, first, at_layers(m, dict(at)), values[0])
+        _define_symbol(setting, text, first, at_layers(m, {**setting.layers, **dict(at)}), values[0])
     for side in rest[:-1]:
         if not _values(setting, text, first, side)[0] and side.kind == "term" and not any(by_layer):
             setting.writings.append((side, setting.model.items[-1].symbol))  # type: ignore[union-attr]

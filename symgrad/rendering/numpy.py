@@ -89,8 +89,13 @@ def to_numpy(e: Expr) -> str:
 
 
 def _print(e: Expr) -> _Text:
-    if is_matrix(e) and e.shape[0] == 1 and e.shape[1] != 1:
-        return f"{_at_least(turned(e), _ATOM)}.T", _ATOM
+    if (
+        is_matrix(e)
+        and e.shape[0] == 1
+        and e.shape[1] != 1
+        and not isinstance(column := turned(e), Transpose)
+    ):
+        return f"{_at_least(column, _ATOM)}.T", _ATOM
     for cls in type(e).__mro__:
         printer = _PRINTERS.get(cls)
         if printer is not None:
@@ -318,8 +323,8 @@ def _positive(u: Expr) -> str:
 
 
 def _transpose(e: Expr) -> _Text:
-    if is_column(e):  # of a row
-        return _print(turned(e.arg))
+    if is_column(e) and not isinstance(column := turned(e.arg), Transpose):  # of a row
+        return _print(column)
     return f"{_at_least(e.arg, _ATOM)}.T", _ATOM
 
 
