@@ -13,6 +13,9 @@ import json
 import signal
 import statistics
 import sys
+import time
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,7 +86,8 @@ def limit(seconds: float) -> Iterator[None]:
 def judge_sympy(case: Case) -> str:
     """What SymPy's `diff` makes of the question: right, wrong, or unsupported with its reason."""
     try:
-        with limit(10), np.errstate(all="ignore"):
+        with limit(10), np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             derivative = sympy_diff.derivative(case)
             at = next(oracle.points(case))
             return (
@@ -117,24 +121,30 @@ def main() -> None:
     if options.validate:
         validate(cases)
         return
+    report(cases, options.sympy, options.all)
+
+
+def report(cases: list[Case], with_sympy: bool, show_all: bool = False) -> None:
+    """The table of a file of questions; SymPy's `diff` beside it."""
     answer_line('{"id": 0, "f": "x @ x", "shapes": {"x": ["n"]}, "wrt": "x"}')  # what is imported on use
-    verdicts: dict[str, int] = {}
-    evidence: dict[str, int] = {}
-    sympy: dict[str, int] = {}
-    ratios, seconds = [], []
+    verdicts: Counter[str] = Counter()
+    evidence: Counter[str] = Counter()
+    sympy: Counter[str] = Counter()
+    ratios, seconds, busy = [], [], []
     for case in cases:
+        start = time.process_time()
         record = ask(case)
+        busy.append(time.process_time() - start)
         verdict = judge(case, record)
-        verdicts[verdict] = verdicts.get(verdict, 0) + 1
-        evidence[record["evidence"]] = evidence.get(record["evidence"], 0) + 1
+        verdicts[verdict] += 1
+        evidence[record["evidence"]] += 1
         seconds.append(record["seconds"])
         r = ratio(case, record) if record["status"] == "ok" else float("nan")
         if verdict == "right":
             ratios.append(r)
-        if options.sympy:
-            theirs = judge_sympy(case)
-            sympy[theirs] = sympy.get(theirs, 0) + 1
-        if options.all or verdict != "right" or r > 1.1:
+        if with_sympy:
+            sympy[judge_sympy(case)] += 1
+        if show_all or verdict != "right" or r > 1.1:
             shown = record["answer"] if record["status"] == "ok" else record["message"]
             print(
                 f"{case['id']:<10} {verdict:<12} {r:5.2f} {record['evidence']:<9} {record['seconds']:6.2f}s",
@@ -142,17 +152,24 @@ def main() -> None:
             )
             print(f"{case.get('kind', '')} by {case['wrt']} of {case['f']}")
             print(f"{'':<10} ours {shown}\n{'':<10} book {case['answer']}")
-    n = len(cases)
-    print(f"\n{n} questions: " + ", ".join(f"{k} {v}" for k, v in sorted(verdicts.items())))
-    print("evidence: " + ", ".join(f"{k} {v}" for k, v in sorted(evidence.items())))
+    print(f"\n{len(cases)} questions: {_counted(verdicts)}")
+    print(f"evidence: {_counted(evidence)}")
     if ratios:
         short = sum(r <= 1.1 for r in ratios) / len(ratios)
         print(f"length: {short:.1%} at most 1.1 times the book's, largest {max(ratios):.2f}")
-    print(
-        f"time: median {statistics.median(seconds) * 1000:.0f} ms, 95 % {_percentile(seconds, 0.95) * 1000:.0f} ms"
-    )
+    print(f"time: {_times(seconds)}; of the processor: {_times(busy)} (goal: median 30 ms, 95 % 300 ms)")
     if sympy:
-        print("SymPy's diff: " + ", ".join(f"{k} {v}" for k, v in sorted(sympy.items())))
+        print(f"SymPy's diff: {_counted(sympy)}")
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in sorted(counter.items()))
+
+
+def _times(seconds: list[float]) -> str:
+    return (
+        f"median {statistics.median(seconds) * 1000:.0f} ms, 95 % {_percentile(seconds, 0.95) * 1000:.0f} ms"
+    )
 
 
 def validate(cases: list[Case]) -> None:

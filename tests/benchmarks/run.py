@@ -1,16 +1,19 @@
-"""Speed, in ratios of one run: `python tests/benchmarks/run.py`. Not collected by pytest; judged by reading.
+"""Speed, in ratios of one run: `python tests/benchmarks/run.py [FILE.jsonl...]`. Not collected by pytest; judged by reading.
 
-Each row says what was measured, the figure, and the goal.
+Each row says what was measured, the figure, and the goal. Files of questions with a book's answers are asked first,
+SymPy's `diff` beside them. Peers that are not installed are skipped with a line.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
+from cases import report
 from code_peers import generated
 from networks import against_peers, chain, residual
 from timing import best, row
@@ -107,6 +110,11 @@ def latex() -> None:
 
 
 if __name__ == "__main__":
+    questions = [
+        json.loads(line) for f in sys.argv[1:] for line in Path(f).read_text(encoding="utf-8").splitlines()
+    ]
+    if questions:
+        report(questions, with_sympy=True)
     generated()
     against_peers()
     chains()

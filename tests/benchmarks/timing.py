@@ -20,15 +20,33 @@ def best(action: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
+_SHORTEST = 5e-4  # a sample is at least so long: many runs of what takes microseconds
+
+
+_LONGEST = 6.0  # seconds after which slow actions are not run again, but for four times
+
+
 def interleaved(actions: Sequence[Callable[[], object]], repeats: int = 30) -> list[float]:
     """The shortest run of each of several actions, taken in turn and in both orders: the machine is unfair to none."""
+    start = time.perf_counter()
     times = [float("inf")] * len(actions)
+    counts = []
     for action in actions:
         action()
+        counts.append(max(1, min(1000, int(_SHORTEST / best(action, 3)))))
     for turn in range(2 * repeats):
+        if turn >= 4 and time.perf_counter() - start > _LONGEST:
+            break
         for i in range(len(actions)) if turn % 2 else reversed(range(len(actions))):
-            times[i] = min(times[i], best(actions[i], 1))
+            times[i] = min(times[i], _mean(actions[i], counts[i]))
     return times
+
+
+def _mean(action: Callable[[], object], count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        action()
+    return (time.perf_counter() - start) / count
 
 
 def row(what: str, figure: str, goal: str) -> None:

@@ -13,19 +13,33 @@ __all__ = ["SPELLINGS", "Spelling"]
 _HELPERS = {
     "sigmoid": """def _sigmoid(x):
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+    return np.maximum(e, x >= 0) / (1.0 + e)
 """,
+    "softmax": """def _softmax(x):
+    e = np.exp(x - x.max())
+    return e / e.sum()
+""",
+    "log_softmax": """def _log_softmax(x):
+    shifted = x - x.max()
+    return shifted - np.log(np.exp(shifted).sum())
+""",
+    "logsumexp": """def _logsumexp(x):
+    top = x.max()
+    return top + np.log(np.exp(x - top).sum())
+""",
+}
+_BY_AXIS = {
     "softmax": """def _softmax(x, axis=-1):
-    e = np.exp(x - np.max(x, axis=axis, keepdims=True))
-    return e / np.sum(e, axis=axis, keepdims=True)
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
 """,
     "log_softmax": """def _log_softmax(x, axis=-1):
-    shifted = x - np.max(x, axis=axis, keepdims=True)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 """,
     "logsumexp": """def _logsumexp(x, axis=-1):
-    top = np.max(x, axis=axis, keepdims=True)
-    return np.squeeze(top, axis=axis) + np.log(np.sum(np.exp(x - top), axis=axis))
+    top = x.max(axis=axis, keepdims=True)
+    return np.squeeze(top, axis=axis) + np.log(np.exp(x - top).sum(axis=axis))
 """,
 }
 
@@ -38,7 +52,7 @@ class Spelling:
     module: str = "np"
     axis: str = "axis"
     imports: set[str] = field(default_factory=set)
-    helpers: set[str] = field(default_factory=set)
+    helpers: dict[str, str] = field(default_factory=dict)
     like: str | None = None  # the array that says dtype and device, for PyTorch
 
     first_import: ClassVar[str] = "import numpy as np"
@@ -58,8 +72,10 @@ class Spelling:
         return f"{self.module}.linalg.{name}({', '.join(args)})"
 
     def helper(self, name: str, *args: str) -> str:
-        """A function that is written out above the code."""
-        self.helpers.add(name)
+        """A function that is written out above the code, with an axis if it is called with one."""
+        if len(args) > 1:
+            self.helpers[name] = _BY_AXIS[name]
+        self.helpers.setdefault(name, _HELPERS[name])
         return f"_{name}({', '.join(args)})"
 
     def scipy(self, place: str, name: str, *args: str) -> str:
@@ -73,7 +89,7 @@ class Spelling:
 
     def helper_texts(self) -> list[str]:
         """The functions that the code uses."""
-        return [_HELPERS[name] for name in sorted(self.helpers)]
+        return [self.helpers[name] for name in sorted(self.helpers)]
 
     # --- functions of entries -------------------------------------------------------------------------
 
