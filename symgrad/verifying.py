@@ -11,7 +11,7 @@ from sympy import Expr
 
 from symgrad.api import derive
 from symgrad.deriving.steps import Evidence
-from symgrad.errors import SymgradError
+from symgrad.errors import ReadError, SymgradError
 from symgrad.expr import Model, substitute
 from symgrad.reading.claim import Claim, Context, Kind, Layout, is_latex, read_claim
 from symgrad.reading.context import Shapes, Words
@@ -136,7 +136,13 @@ def verify(
     ...        shapes="X: n d, w: d, y: n").verdict
     'proved'
     """
-    definitions = tuple(given)
+    if not isinstance(claim, str):
+        raise ReadError(f"a claim is text, and no {type(claim).__name__}")
+    if model is not None and not isinstance(model, Model):
+        raise ReadError(
+            f"the model is no {type(model).__name__}", hint='give definitions as given=["L = x @ x"]'
+        )
+    definitions = tuple([given] if isinstance(given, str) else given)
     in_latex = bool(definitions) and any(is_latex(d) for d in definitions)
     context = Context(
         definitions=() if in_latex else definitions,

@@ -298,3 +298,15 @@ N, NUMBERS = MatrixSymbol("N", 2, 2), sympy.ImmutableMatrix([[1, 2], [3, 4]])
 def test_what_is_not_read_is_refused_with_a_reason(f: object, wrt: Expr, says: str) -> None:
     with pytest.raises(SymgradError, match=says):
         derive(f(), wrt)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["n", "k"])
+def test_sizes_may_be_plain_symbols_and_come_back(name: str) -> None:
+    n = sympy.symbols(name)
+    x, A = sympy.MatrixSymbol("x", n, 1), sympy.MatrixSymbol("A", n, n)
+    found = derive(x.T * A * x / n, x)
+    assert found.answer is not None
+    assert (found.evidence.level, found.wrt) == ("proved", x)
+    assert found.answer.doit() == ((A + A.T) * x / n).doit()
+    assert "def gradient_x(x, A)" in found.to_code()
+    assert "A ∈ ℝ" in str(found)

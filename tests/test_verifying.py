@@ -539,3 +539,12 @@ def test_lecture_claims_are_judged_as_their_key_says(name: str) -> None:
         found = judge(claim, seconds=20)
         assert (found.word, found.is_right) == (found.word, record["right"]), record["claim"]
         assert found.is_right or found.word == "refuted", record["claim"]
+
+
+def test_arguments_of_another_kind_are_refused_in_a_sentence() -> None:
+    for arguments in (("dL/dx = 2 * x", "L = x @ x"), (5,)):
+        with pytest.raises(ReadError):
+            verify(*arguments)  # type: ignore[arg-type]
+    assert verify("dL/dx = 2 * x", given="L = x @ x", shapes="x: n").verdict == "proved"
+    with pytest.raises(symgrad.SymgradError, match="the kinds are"):
+        symgrad.derive("x @ x", "x", shapes="x: n", kind="gradent")  # type: ignore[arg-type]

@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sympy import Expr
+from sympy import Basic, Expr
 
-from symgrad.api.derivation import Derivation, Kind, Layout, Method, Structure
+from symgrad.api.derivation import KINDS, Derivation, Kind, Layout, Method, Structure
 from symgrad.api.kinds import derived_by_kind
 from symgrad.api.layouts import in_layout, in_structure
-from symgrad.api.question import Shapes, Words, question, variable_of
+from symgrad.api.question import Shapes, Words, question, sizes_of, variable_of
 from symgrad.deriving.backprop import backprop
 from symgrad.deriving.steps import Evidence, weakest
+from symgrad.errors import DeriveError
 from symgrad.expr import Model, transpose
 from symgrad.simplifying import Simplifier
 
@@ -48,6 +49,11 @@ def derive(
     '2 * X.T @ (X @ w - y) / n'
     """
     start = time.perf_counter()
+    if kind not in KINDS:
+        raise DeriveError(f"there is no kind {kind!r}", hint="the kinds are " + ", ".join(KINDS))
+    counted = sizes_of(f, wrt)
+    if counted:
+        f, wrt = (e.xreplace(counted) if isinstance(e, Basic) else e for e in (f, wrt))
     model, target = question(f, of, given, shapes, assume, dims_equal, functions)
     variable = variable_of(model, target, wrt)
     derived = derived_by_kind(model, target, variable, kind, method)
@@ -56,7 +62,8 @@ def derive(
     derived = in_layout(derived, layout)
     if check:
         derived = _checked(derived)
-    return replace(derived, seconds=time.perf_counter() - start)
+    derived = replace(derived, seconds=time.perf_counter() - start)
+    return derived.with_sizes({own: given for given, own in counted.items()}) if counted else derived
 
 
 def gradients(model: Model, of: str | Expr, wrt: Iterable[str | Expr]) -> dict[Expr, Expr]:

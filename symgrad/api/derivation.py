@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
-from sympy import Expr
+from sympy import Basic, Expr
 
 from symgrad.deriving.by_entries import InIndices
 from symgrad.deriving.steps import Evidence, Step
 from symgrad.expr import Differential, Model, ScalarDifferential, gradient, is_matrix, jacobian
 from symgrad.simplifying import operations
 
-__all__ = ["Derivation", "Kind", "Layout", "Method", "Structure"]
+__all__ = ["KINDS", "Derivation", "Kind", "Layout", "Method", "Structure"]
 
 Kind = Literal["gradient", "jacobian", "hessian", "differential"]
+KINDS: tuple[str, ...] = get_args(Kind)
 Method = Literal["backprop", "differential", "components", "depth"]
 Layout = Literal["gradient", "numerator", "denominator"]
 Structure = Literal["symmetric-subspace", "symmetric-entries", "diagonal-entries"]
@@ -28,7 +30,8 @@ class Derivation:
     short; `answer` is the same written out, or None where that would be too long to print. A gradient has
     the shape of `wrt`. `indices` has the answer in index notation where it was derived so; `in_indices` says that there
     is no matrix form, and that result and answer are entries. `entrywise` is the same derivative in index notation,
-    derived and checked for itself, where `answer` is a matrix of stacked columns.
+    derived and checked for itself, where `answer` is a matrix of stacked columns. `written` is the same with sizes that
+    are positive integers, where `of`, `wrt`, `result` and `answer` have the caller's symbols for them.
     """
 
     model: Model
@@ -46,6 +49,13 @@ class Derivation:
     indices: InIndices | None = None
     entrywise: Derivation | None = None
     seconds: float = field(default=0.0, compare=False)
+    written: Derivation | None = field(default=None, compare=False, repr=False)
+
+    def with_sizes(self, sizes: Mapping[Basic, Basic]) -> Derivation:
+        """The derivation with other symbols for its sizes in what a caller goes on with."""
+        of, wrt, result = (e.xreplace(sizes) for e in (self.of, self.wrt, self.result))
+        answer = None if self.answer is None else self.answer.xreplace(sizes)
+        return replace(self, of=of, wrt=wrt, result=result, answer=answer, written=self)
 
     @property
     def final(self) -> Expr:
@@ -88,7 +98,7 @@ class Derivation:
         """
         from symgrad.rendering.code import to_code
 
-        return to_code(self, form)
+        return to_code(self.written or self, form)
 
     def to_latex(self) -> str:
         """The final form in LaTeX, without its left side."""
@@ -111,14 +121,14 @@ class Derivation:
     def _repr_latex_(self) -> str:
         from symgrad.rendering.derivation import latex_block
 
-        return latex_block(self)
+        return latex_block(self.written or self)
 
     def _repr_markdown_(self) -> str:
         from symgrad.rendering.derivation import render
 
-        return render(self, "md")
+        return render(self.written or self, "md")
 
     def __str__(self) -> str:
         from symgrad.rendering.derivation import render
 
-        return render(self, "text")
+        return render(self.written or self, "text")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sympy import Expr
+from sympy import Basic, Expr, MatrixSymbol, Symbol
 
 from symgrad.errors import DeriveError, NameUnknownError, SymgradError
-from symgrad.expr import Family, Loop, Model, is_leaf, is_matrix, leaf_name, leaves
+from symgrad.expr import Family, Loop, Model, is_leaf, is_matrix, leaf_name, leaves, size
 
-__all__ = ["Shapes", "Words", "question", "variable_of"]
+__all__ = ["Shapes", "Words", "question", "sizes_of", "variable_of"]
 
 Words = Mapping[str, Sequence[str] | str] | str | None
 Shapes = Mapping[str, Sequence[str | int]] | str | None
@@ -34,7 +34,7 @@ def question(
     if isinstance(f, str):
         return read_question(
             f,
-            definitions=tuple(given),
+            definitions=tuple([given] if isinstance(given, str) else given),
             shapes=shapes,
             assume=assume,
             dims_equal=tuple(dims_equal),
@@ -49,6 +49,19 @@ def question(
     symbols: dict[str, Expr | Family] = {leaf_name(leaf): leaf for leaf in leaves(target)}
     listed = {name: frozenset([w] if isinstance(w, str) else w) for name, w in words.items()}
     return Model((), symbols, listed), target
+
+
+def sizes_of(f: object, wrt: object) -> dict[Basic, Basic]:
+    """For the sizes of SymPy matrices that are no positive integers, such as symbols("n"), the ones that are.
+
+    >>> from sympy import MatrixSymbol, symbols
+    >>> n = symbols("n")
+    >>> [s.is_positive for s in sizes_of(MatrixSymbol("x", n, 1), None).values()]
+    [True]
+    """
+    matrices = {m for e in (f, wrt) if isinstance(e, Basic) for m in e.atoms(MatrixSymbol)}
+    sizes = {s for m in matrices for side in m.shape for s in side.free_symbols}
+    return {s: size(s.name) for s in sizes if isinstance(s, Symbol) and not (s.is_integer and s.is_positive)}
 
 
 def _defined(model: Model) -> str:
