@@ -17,6 +17,7 @@ import click
 
 from symgrad.cli_analyse import analyse
 from symgrad.cli_grade import grade
+from symgrad.cli_handout import handout
 from symgrad.cli_verify import lint, verify
 from symgrad.errors import OutputError, SymgradError, UnsupportedError
 
@@ -176,89 +177,11 @@ def _progress(items: Iterable[Any], count: int | None, what: str) -> Iterable[An
             bar.advance(task)
 
 
+cli.add_command(handout)
 cli.add_command(verify)
 cli.add_command(lint)
 cli.add_command(grade)
 cli.add_command(analyse)
-
-
-@cli.command()
-@click.argument("recipe", required=False)
-@click.option("-o", "--output", help="The folder; output/RECIPE if not given.")
-@click.option(
-    "--lang", help="Languages, e.g. en,zh; en+zh puts them side by side; all of the recipe if not given."
-)
-@click.option("--to", "formats", default="md,tex", help="Formats: md, tex, html, pdf, ipynb.")
-@click.option(
-    "--audience",
-    "audiences",
-    default="student",
-    help="student, instructor, or both, e.g. student,instructor.",
-)
-@click.option("--seed", default=0, type=click.IntRange(0, 10**6), help="Which variant of the exercises.")
-@click.option(
-    "--variants", default=0, type=click.IntRange(0, 500), help="So many variants, from --seed (or 1) on."
-)
-@click.option("--paper", type=click.Choice(["a4", "letter"]), help="The paper, if not that of the recipe.")
-@click.option("--font-path", "fonts", multiple=True, help="A folder with more fonts for PDF.")
-@click.option("--new", is_flag=True, help="Write a commented starter to the file RECIPE (or handout.toml).")
-@click.option("--list", "listed", is_flag=True, help="List the ready recipes.")
-def handout(recipe: str | None, **options: Any) -> None:
-    """Make a handout from RECIPE: a ready one (gradients), a TOML file, or a Markdown file with directives."""
-    from symgrad.errors import MissingExtraError
-    from symgrad.files import write_files, write_text
-    from symgrad.rendering.handout import HANDOUT_FORMATS, Choice, made
-    from symgrad.rendering.pdf import has_typst, missing_typst
-    from symgrad.rendering.recipe_reader import load_recipe, ready_recipes, starter
-
-    if options["listed"]:
-        for name, title in ready_recipes():
-            click.echo(f"{name:18} {title}")
-        return
-    if options["new"]:
-        target = Path(recipe or "handout.toml")
-        if target.exists():
-            raise OutputError(f"{target} is there already", hint="give another name, or remove it")
-        write_text(target, starter())
-        click.echo(f"{target}: symgrad handout {target} -o . makes the handout", err=True)
-        return
-    if recipe is None:
-        raise click.UsageError(
-            "a recipe is missing; --list shows the ready ones, --new writes one to start from"
-        )
-    loaded = load_recipe(recipe)
-    languages = _listed(options["lang"]) if options["lang"] else list(loaded.title)
-    wanted = [_known_format(w, HANDOUT_FORMATS) for w in _listed(options["formats"])]
-    audiences = _listed(options["audiences"])
-    for audience in audiences:
-        _check_choice("--audience", audience, ("student", "instructor"))
-    lacking: MissingExtraError | None = None
-    if "pdf" in wanted and not has_typst():
-        lacking = missing_typst()
-        wanted = [f for f in wanted if f != "pdf"] or ["md", "tex"]
-    folder = Path(options["output"]) if options["output"] else Path("output") / Path(recipe).stem
-    _check_folder(folder)
-    first = options["seed"] or 1
-    seeds = range(first, first + options["variants"]) if options["variants"] else [options["seed"]]
-    choice = Choice(
-        languages,
-        wanted,
-        audiences,
-        seeds,
-        paper=options["paper"],
-        fonts=[Path(f) for f in options["fonts"]],
-    )
-    count = len(languages) * len(wanted) * len(audiences) * len(seeds)
-    files = dict(_progress(made(loaded, choice), count, "files"))
-    write_files(files, folder)
-    for name in files:
-        click.echo(str(folder / name), err=True)
-    if lacking is not None:
-        raise lacking
-
-
-def _listed(text: str) -> list[Any]:
-    return [w.strip() for w in text.split(",") if w.strip()]
 
 
 def _check_folder(folder: Path) -> None:

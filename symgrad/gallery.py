@@ -192,18 +192,22 @@ def make_gallery() -> Iterator[tuple[str, str]]:
     yield "rules.md", catalogue_markdown()
     for recipe, _ in ready_recipes():
         formats = ["md", "tex"] if recipe == "gradients" else ["md"]
-        for name, text in build(load_recipe(recipe), ["en", "zh"], formats).items():
-            yield f"{recipe}/{name}", text
+        for name, content in build(load_recipe(recipe), ["en", "zh"], formats).items():
+            if isinstance(content, str):  # pictures are samples
+                yield f"{recipe}/{name}", content
 
 
 def samples() -> Iterator[tuple[str, bytes]]:
-    """One recipe as PDF, for students in Chinese and for instructors in English; nothing without Typst.
+    """The pictures of the notes in LaTeX, and one recipe as PDF, for students in Chinese and for instructors in English.
 
-    Their bytes depend on the release of Typst, so `stale` does not look at them.
+    Their bytes depend on the releases of matplotlib and Typst, so `stale` does not look at them.
     """
-    from symgrad.rendering.handout import Choice, load_recipe, made
+    from symgrad.rendering.handout import Choice, build, load_recipe, made
     from symgrad.rendering.pdf import has_typst
 
+    for name, content in build(load_recipe("gradients"), ["en", "zh"], ["tex"]).items():
+        if isinstance(content, bytes):
+            yield f"gradients/{name}", content
     if not has_typst():
         return
     recipe = load_recipe("softmax")

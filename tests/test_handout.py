@@ -24,7 +24,9 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 
 @cache
 def files() -> dict[str, str]:
-    return build(load_recipe("gradients"))
+    """The texts of the notes; their pictures are looked at elsewhere."""
+    made_ = build(load_recipe("gradients"))
+    return {name: text for name, text in made_.items() if isinstance(text, str)}
 
 
 def section(text: str, number_: int) -> str:
@@ -42,9 +44,9 @@ def test_it_comes_in_both_languages_and_formats() -> None:
 
 
 def test_the_same_recipe_gives_the_same_bytes() -> None:
-    assert build(load_recipe("gradients"), ["en"], ["md", "tex"]) == {
-        name: text for name, text in files().items() if ".en." in name
-    }
+    again = build(load_recipe("gradients"), ["en"], ["md", "tex"])
+    assert again == build(load_recipe("gradients"), ["en"], ["md", "tex"])
+    assert files().items() >= {(n, t) for n, t in again.items() if isinstance(t, str)}
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

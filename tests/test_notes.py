@@ -87,7 +87,8 @@ def test_notes_become_every_format(tmp_path: Path) -> None:
     path = tmp_path / "fit.md"
     path.write_text(NOTES, encoding="utf-8")
     assert run(["handout", str(path), "-o", str(tmp_path / "out"), "--to", "md,tex,html,pdf,ipynb"]) == 0
-    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".md", ".tex", ".html", ".pdf", ".ipynb"}
+    made_ = [p for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")]
+    assert {p.suffix for p in made_} == {".md", ".tex", ".html", ".pdf", ".ipynb"}
 
 
 @pytest.mark.parametrize(
@@ -170,5 +171,6 @@ def test_pdf_without_typst_leaves_the_other_files(
     path = tmp_path / "fit.md"
     path.write_text(NOTES, encoding="utf-8")
     assert run(["handout", str(path), "-o", str(tmp_path / "out"), "--to", "md,tex,pdf"]) == 3
-    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".md", ".tex"}
+    made_ = [p for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")]
+    assert {p.suffix for p in made_} == {".md", ".tex"}
     assert capsys.readouterr().err.count('pip install "symgrad[pdf]"') == 1

@@ -210,7 +210,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture (SVG), what it shows in words for those who cannot see it, and its caption."""
+    """A picture (SVG, and PDF for LaTeX), what it shows in words for those who cannot see it, and its caption."""
 
     svg: str
     alt: str
@@ -218,6 +218,7 @@ class Figure:
     number: str
     mermaid: str | None = None
     width: float = 1.0
+    pdf: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -249,12 +250,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Exercise:
-    """An exercise with its question, its space and its parts."""
+    """An exercise with its question, its space and its parts; `points` is what is printed for its `worth`."""
 
     number: str
     title: Inline
     blocks: tuple[Block, ...]
     points: Inline = ()
+    worth: int = 0
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,7 @@ Block = (
 
 @dataclass(frozen=True)
 class Document:
-    """A title, what stands in the head, and blocks in one language."""
+    """A title, what stands in the head, and blocks in one language; `name` is that of its files."""
 
     title: Inline
     blocks: tuple[Block, ...]
@@ -300,6 +302,7 @@ class Document:
     contents: str = ""
     fields: tuple[str, ...] = ()
     words: dict[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 # --- walking -----------------------------------------------------------------------------------------------

@@ -78,4 +78,4 @@ def _exercise(task: Task, made: Made) -> Exercise:
     page.keys.append(
         {"exercise": task.number, "kind": item.kind, "points": item.points, "seed": page.seed, **made.key}
     )
-    return Exercise(task.number, title, (*blocks, *parts), points)
+    return Exercise(task.number, title, (*blocks, *parts), points, item.points)

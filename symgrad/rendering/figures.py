@@ -16,7 +16,7 @@ from typing import Any
 from symgrad.errors import MissingExtraError
 from symgrad.rendering.glyphs import FONT_FOLDER
 
-__all__ = ["edge_of_chaos", "gradient_norms", "has_matplotlib", "heat_map", "powers"]
+__all__ = ["Drawing", "edge_of_chaos", "gradient_norms", "has_matplotlib", "heat_map", "powers"]
 
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _SIZE = (4.6, 3.0)
@@ -42,6 +42,12 @@ def has_matplotlib() -> bool:
     return True
 
 
+class Drawing(str):
+    """The text of an SVG, with the same picture as PDF, which LaTeX can include."""
+
+    pdf: bytes = b""
+
+
 @contextmanager
 def _figure(lang: str, out: list[str]) -> Iterator[Any]:
     """Axes with the settings of the house; the SVG is put into `out` when they are drawn."""
@@ -63,8 +69,11 @@ def _figure(lang: str, out: list[str]) -> Iterator[Any]:
         yield figure.add_subplot()
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    out.append(re.sub(r"<!DOCTYPE[^>]*>\s*", "", text))
+        printed = io.BytesIO()
+        figure.savefig(printed, format="pdf", metadata={"CreationDate": None, "Creator": None})
+    drawing = Drawing(re.sub(r"<!DOCTYPE[^>]*>\s*", "", stream.getvalue()))
+    drawing.pdf = printed.getvalue()
+    out.append(drawing)
 
 
 def _logarithmic(axes: Any) -> None:

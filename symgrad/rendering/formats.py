@@ -6,10 +6,11 @@ Words are escaped in `inline`; templates only arrange, and may print nothing tha
 from __future__ import annotations
 
 import base64
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,7 @@ from symgrad.rendering.inline import (
     math_html,
     shown_tex,
 )
+from symgrad.rendering.profiles import PORTABLE, Profile, label, profile_for
 from symgrad.rendering.templates import Rendered, Templates, render_template, template_folder
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "template_folder",
     "tidy",
     "write_document",
+    "write_with_pictures",
 ]
 
 Format = Literal["md", "tex", "text", "typ", "html"]
@@ -103,24 +106,50 @@ class Writer:
     """Writes the blocks of one document in one format."""
 
     def __init__(
-        self, form: Format, folders: Sequence[Path] = (), words: dict[str, str] | None = None
+        self,
+        form: Format,
+        folders: Sequence[Path] = (),
+        words: dict[str, str] | None = None,
+        profile: Profile | None = None,
+        document: str = "",
     ) -> None:
         self.form = form
-        self.inline = _INLINE[form]
-        self.templates = Templates(f"document/{form}.jinja", folders)
+        self.profile = profile or profile_for(form) or PORTABLE
+        self.document = document
+        self.inline = (
+            partial(inline_md, profile=self.profile, document=document) if form == "md" else _INLINE[form]
+        )
+        self.templates = Templates(f"document/{form}.jinja", folders, profile.name if profile else "")
         self.headings = 0
         self.sections: list[dict[str, Rendered]] = []
+        self.worth = self.exercises = 0
+        self.answers = False
+        self.pictures: dict[str, bytes] = {}
         self.words = {key: self.inline(plain(text)) for key, text in (words or {}).items()}
 
-    def __call__(self, block: Block, after: Block | None = None) -> Rendered:
+    def __call__(self, block: Block, after: Block | None = None, before: Block | None = None) -> Rendered:
         """The block in the format; words that lead to what comes after stay on its page."""
         name, data = self.data(block)
         leads = after is not None and not isinstance(after, Heading | Paragraph | Exercise | Part)
+        if isinstance(block, Exercise):
+            data |= {
+                "opens": not isinstance(before, Exercise),
+                "closes": not isinstance(after, Exercise),
+            }
         return self.templates(name, {**data, "leads": leads, "words": self.words})
 
     def each(self, blocks: Sequence[Block]) -> list[Rendered]:
         """Blocks one after the other."""
-        return [self(b, after) for b, after in zip_longest(blocks, blocks[1:])]
+        around = zip((None, *blocks), blocks, (*blocks[1:], None), strict=False)
+        return [self(block, after, before) for before, block, after in around]
+
+    def label(self, kind: str, number: str) -> Rendered:
+        """What a reference points to."""
+        return Rendered(label(kind, number, self.document))
+
+    def line_start(self, text: str) -> Rendered:
+        """A paragraph that does not begin like something else."""
+        return line_start_md(text, self.profile) if self.form == "md" else Rendered(text)
 
     def blocks(self, blocks: Sequence[Block]) -> Rendered:
         """Blocks as one text."""
@@ -128,18 +157,16 @@ class Writer:
 
     def data(self, block: Block) -> tuple[str, dict[str, Any]]:
         """The name of the template's block, and what it is filled with."""
-        inline, form = self.inline, self.form
+        inline = self.inline
         if isinstance(block, Heading):
             return "heading", self.heading(block)
         if isinstance(block, Paragraph):
-            content = inline(block.content)
-            if form == "md" and not block.lead:
-                content = line_start_md(content)
+            content = inline(block.content) if block.lead else self.line_start(inline(block.content))
             return "paragraph", {"lead": inline(block.lead), "content": content, "small": block.small}
         if isinstance(block, Equation):
             return "equation", self.equation(block)
         if isinstance(block, Items):
-            items = [line_start_md(inline(i)) if form == "md" else inline(i) for i in block.items]
+            items = [self.line_start(inline(i)) for i in block.items]
             return "items", {"ordered": block.ordered, "items": items}
         if isinstance(block, Table):
             return "table", self.table(block)
@@ -150,16 +177,24 @@ class Writer:
                 "end": inline(block.end),
             }
         if isinstance(block, Steps):
-            return "steps", {"title": inline(block.title), "inner": self.blocks(block.blocks)}
+            inner = self.blocks(block.blocks)
+            return "steps", {"title": inline(block.title), "summary": _summary(block.title), "inner": inner}
         if isinstance(block, Part):
+            self.answers |= block.level != "hint"
+            inner = self.blocks(block.blocks)
             return "part", {
                 "level": Rendered(block.level),
                 "title": inline(block.title),
-                "inner": self.blocks(block.blocks),
+                "summary": _summary(block.title),
+                "inner": inner,
+                "quoted": _quotation(inner),
             }
         if isinstance(block, Exercise):
+            self.worth, self.exercises = self.worth + block.worth, self.exercises + 1
             return "exercise", {
                 "number": Rendered(block.number),
+                "label": self.label("ex", block.number),
+                "worth": block.worth,
                 "title": inline(block.title),
                 "points": inline(block.points),
                 "inner": self.blocks(block.blocks),
@@ -184,15 +219,18 @@ class Writer:
 
     def equation(self, block: Equation) -> dict[str, Any]:
         """An equation: its rows, and all of it as one formula."""
-        reason = self.inline(block.reason)
-        if self.form == "md" and block.number is None:
-            reason = line_start_md(reason)
+        reason, lead = self.inline(block.reason), self.inline(block.lead)
+        counted = self.profile.counts and block.number is not None and block.number.isdigit()
+        if block.number is None or counted:
+            lead, reason = (self.line_start(lead), reason) if lead else (lead, self.line_start(reason))
         latex = _aligned(block.rows)
         return {
             "rows": self.rows(block.rows),
             "number": None if block.number is None else Rendered(block.number),
+            "counted": counted,
+            "label": self.label("eq", block.number or ""),
             "reason": reason,
-            "lead": self.inline(block.lead),
+            "lead": lead,
             "mark": self.inline(block.mark),
             "sign": any(isinstance(piece, Sign) for piece in block.mark),
             "latex": Rendered(escape_html(latex)),
@@ -247,14 +285,22 @@ class Writer:
             alt = escape_tex(block.alt)
         if self.form == "typ":
             alt = _quoted(block.alt)
+        picture = {"svg": block.svg.encode(), "pdf": block.pdf}.get(self.profile.pictures, b"")
+        file = f"{self.document}.fig{block.number}.{self.profile.pictures}"
+        if picture and self.document and not (self.profile.draws and block.mermaid):
+            self.pictures[file] = picture
         return {
+            "picture": Rendered(file) if file in self.pictures else None,
             "svg": Rendered(_quoted(block.svg)),
             "svg64": Rendered(base64.b64encode(block.svg.encode()).decode()),
             "alt": Rendered(alt),
             "caption": self.inline(block.caption),
             "number": Rendered(block.number),
+            "label": self.label("fig", block.number),
             "mermaid": None if block.mermaid is None else Rendered(block.mermaid),
             "width": Rendered(f"{block.width:.2f}"),
+            "percent": round(100 * block.width),
+            "plain_alt": Rendered(escape_html(block.alt)),
         }
 
 
@@ -266,6 +312,16 @@ def _quoted(text: str) -> str:
 def _guarded(left: str, several: bool) -> str:
     """A line of Markdown that starts with a sign or a digit is taken for a list."""
     return "{}" + left if left and left[0] != "\\" and (several or not left[0].isalpha()) else left
+
+
+def _summary(title: Inline) -> Rendered:
+    """A title for the fold of an HTML element, in which Markdown is not read."""
+    return Rendered(escape_html(inline_text(title)))
+
+
+def _quotation(text: str) -> Rendered:
+    """Lines of Markdown as a block quote."""
+    return Rendered("\n".join(f"> {line}" for line in tidy(text).splitlines()))
 
 
 def write_document(
@@ -280,23 +336,44 @@ def write_document(
 
     Raises   RecipeError for a template that cannot be used
     """
-    writer = Writer(form, folders, document.words)
+    return written(document, Writer(form, folders, document.words), extra)
+
+
+def write_with_pictures(
+    document: Document, profile: Profile, folders: Sequence[Path] = ()
+) -> tuple[str, dict[str, bytes]]:
+    """The document in Markdown or LaTeX for a profile, and the pictures that are to lie beside it, by name.
+
+    Raises   RecipeError for a template that cannot be used
+    """
+    writer = Writer(profile.form, folders, document.words, profile, document.name)
+    return written(document, writer), writer.pictures
+
+
+def written(document: Document, writer: Writer, extra: Mapping[str, Rendered] | None = None) -> str:
+    """The document by a writer that is new.
+
+    Raises   RecipeError for a template that cannot be used
+    """
+    blocks = writer.each(document.blocks)
     data = {
         "title": writer.inline(document.title),
+        "plain_title": Rendered(json.dumps(str(inline_text(document.title)), ensure_ascii=False)),
         "lang": Rendered("zh" if "zh" in document.lang.split("+") else document.lang.split("+")[0]),
-        "head": [writer.inline(line) for line in document.head],
+        "head": [writer.line_start(writer.inline(line)) for line in document.head],
         "fields": [writer.inline(plain(name)) for name in document.fields],
         "paper": Rendered(document.paper),
-        "blocks": writer.each(document.blocks),
+        "blocks": blocks,
         "words": writer.words,
         "htmllang": Rendered(HTML_LANG[document.lang.split("+")[0]]),
         "sections": writer.sections,
+        "worth": writer.worth,
+        "exercises": writer.exercises,
+        "answers": writer.answers,
         **(extra or {}),
     }
     text = writer.templates.document(data)
-    if form == "html":
-        return text
-    return tidy(text)
+    return text if writer.form == "html" else tidy(text)
 
 
 def tidy(text: str) -> str:

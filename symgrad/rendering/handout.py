@@ -10,12 +10,13 @@ from typing import Any, Literal, get_args
 
 from symgrad.errors import RecipeError, SymgradError
 from symgrad.rendering.bilingual import side_by_side
-from symgrad.rendering.document import AUDIENCES, Audience, Document, Inline, for_audience, plain
+from symgrad.rendering.document import AUDIENCES, Document, Inline, for_audience, plain
 from symgrad.rendering.exercises import exercises
-from symgrad.rendering.formats import write_document
+from symgrad.rendering.formats import write_with_pictures
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.page import Page
-from symgrad.rendering.phrases import LANGUAGES, Catalogue, load
+from symgrad.rendering.phrases import REVIEWED, Catalogue, load
+from symgrad.rendering.profiles import profile_for
 from symgrad.rendering.recipe import Recipe
 from symgrad.rendering.recipe_reader import load_recipe, read_recipe
 from symgrad.rendering.sections import KINDS
@@ -28,11 +29,16 @@ __all__ = [
     "Choice",
     "HandoutFormat",
     "Recipe",
+    "Unit",
     "build",
+    "check_choice",
     "document",
+    "for_readers",
     "load_recipe",
     "made",
+    "made_of",
     "read_recipe",
+    "units",
 ]
 
 HandoutFormat = Literal["md", "tex", "html", "pdf", "ipynb"]
@@ -49,19 +55,21 @@ _MONTHS = (
 class Choice:
     """What is made of a recipe.
 
-    langs      languages; two joined by a plus (`en+zh`) stand side by side
+    langs      languages, those written by people if not given; two joined by a plus (`en+zh`) stand side by side
     audiences  student (no answers, no solutions) and instructor; a file for instructors says so in its name
     variants   seeds of the exercises; a seed other than 0 is in the name of the file and on the sheet
     paper      of PDF and LaTeX, if the recipe's is not wanted; fonts are folders for PDF
+    profiles   how Markdown and LaTeX are written (`profiles`), if not as the recipe says
     """
 
-    langs: Sequence[str] = LANGUAGES
+    langs: Sequence[str] = REVIEWED
     formats: Sequence[str] = ("md", "tex")
-    audiences: Sequence[Audience] = ("student",)
+    audiences: Sequence[str] = ("student",)
     variants: Sequence[int] = (0,)
     notation: Notation | None = None
     paper: Literal["a4", "letter"] | None = None
     fonts: Sequence[Path] = ()
+    profiles: Sequence[str] = ()
 
 
 def document(book: Workbook, lang: str, notation: Notation | None = None, seed: int = 0) -> Document:
@@ -73,12 +81,16 @@ def document(book: Workbook, lang: str, notation: Notation | None = None, seed: 
 
 
 def _pages(
-    book: Workbook, lang: str, notation: Notation | None, seed: int
+    book: Workbook,
+    lang: str,
+    notation: Notation | None,
+    seed: int,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> tuple[Document, list[dict[str, Any]]]:
     """The document, and the keys of its exercises."""
     if "+" in lang:
         langs = lang.split("+")
-        sides = [_pages(book, one, notation, seed) for one in langs]
+        sides = [_pages(book, one, notation, seed, tell) for one in langs]
         return side_by_side(*(d for d, _ in sides)), sides[0][1]
     recipe = book.recipe
     if lang not in recipe.title:
@@ -88,6 +100,7 @@ def _pages(
     words = load(lang)
     page = Page(book, View(words, notation or recipe.notation, signs=True, compact=True), seed=seed)
     for section in recipe.sections:
+        tell(f"{recipe.name}.{lang}: {section.kind}")
         try:
             _KINDS[section.kind](page, section)
         except SymgradError as error:
@@ -127,13 +140,56 @@ def _head(recipe: Recipe, words: Catalogue, seed: int, points: int) -> tuple[Inl
     return tuple(lines)
 
 
-def for_readers(written: Document, audience: Audience) -> Document:
+def for_readers(written: Document, audience: str) -> Document:
     """The document as an audience gets it."""
-    shown = for_audience(written, audience)
+    shown = for_audience(written, "instructor" if audience == "instructor" else "student")
     if audience == "student":
         return shown
     lines = (load(lang)("sheet.instructor") for lang in written.lang.split("+"))
     return replace(shown, head=(*shown.head, *lines), fields=())
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of a handout that is made as a whole: one document in one format (or `key`: the keys of all of them)."""
+
+    seed: int
+    lang: str
+    audience: str
+    form: str
+
+
+def units(recipe: Recipe, choice: Choice) -> list[Unit]:
+    """What is made of a recipe, in order."""
+    found = [
+        Unit(seed, lang, audience, form)
+        for seed in choice.variants
+        for lang in choice.langs
+        for audience in choice.audiences
+        for form in choice.formats
+    ]
+    if "instructor" in choice.audiences and any(s.kind == "exercises" for s in recipe.sections):
+        found.append(Unit(0, choice.langs[0], "instructor", "key"))
+    return found
+
+
+def check_choice(recipe: Recipe, choice: Choice) -> None:
+    """Refuse what there is not.
+
+    Raises   RecipeError for a language, format, audience or profile
+    """
+    for form in choice.formats:
+        if form not in HANDOUT_FORMATS:
+            raise RecipeError(
+                f"a handout has no format {form!r}", hint=f"formats: {', '.join(HANDOUT_FORMATS)}"
+            )
+        profile_for(form, choice.profiles)
+    for lang in choice.langs:
+        for one in lang.split("+"):
+            load(one)
+    for audience in choice.audiences:
+        if audience not in AUDIENCES:
+            raise RecipeError(f"there is no audience {audience!r}", hint="student or instructor")
 
 
 def made(recipe: Recipe, choice: Choice) -> Iterator[tuple[str, str | bytes]]:
@@ -141,35 +197,57 @@ def made(recipe: Recipe, choice: Choice) -> Iterator[tuple[str, str | bytes]]:
 
     Raises   RecipeError for a section, template, language or format that cannot be used
     """
-    for form in choice.formats:
-        if form not in HANDOUT_FORMATS:
-            raise RecipeError(
-                f"a handout has no format {form!r}", hint=f"formats: {', '.join(HANDOUT_FORMATS)}"
-            )
-    for lang in choice.langs:
-        for one in lang.split("+"):
-            load(one)
-    for audience in choice.audiences:
-        if audience not in AUDIENCES:
-            raise RecipeError(f"there is no audience {audience!r}", hint="student or instructor")
+    for _, files in made_of(recipe, choice, units(recipe, choice)):
+        yield from files.items()
+
+
+def made_of(
+    recipe: Recipe,
+    choice: Choice,
+    wanted: Sequence[Unit],
+    tell: Callable[[str], None] = lambda what: None,
+) -> Iterator[tuple[Unit, dict[str, str | bytes]]]:
+    """The units that are wanted with their files; `tell` hears of every section and document that is begun.
+
+    Raises   RecipeError for a section, template, language or format that cannot be used
+    """
+    check_choice(recipe, choice)
     book = Workbook(recipe)
     folders = [recipe.templates] if recipe.templates is not None else []
+    key = next((unit for unit in wanted if unit.form == "key"), None)
     keys: list[dict[str, Any]] = []
     for seed in choice.variants:
         for lang in choice.langs:
-            written, found = _pages(book, lang, choice.notation, seed)
+            here = [u for u in wanted if (u.seed, u.lang) == (seed, lang) and u is not key]
+            if not here and not (key and lang == choice.langs[0]):
+                continue
+            written, found = _pages(book, lang, choice.notation, seed, tell)
             if choice.paper is not None:
                 written = replace(written, paper=choice.paper)
             keys += found if lang == choice.langs[0] else []
-            for audience in choice.audiences:
-                shown = for_readers(written, audience)
+            for unit in here:
+                shown = for_readers(written, unit.audience)
                 parts = [recipe.name, *([f"v{seed}"] if seed else [])]
-                parts += [*(["instructor"] if audience == "instructor" else []), lang]
-                for form in choice.formats:
-                    yield f"{'.'.join(parts)}.{form}", _written(shown, form, folders, choice)
-    if keys and "instructor" in choice.audiences:
-        lines = (json.dumps({"recipe": recipe.name, **key}, ensure_ascii=False) for key in keys)
-        yield f"{recipe.name}.key.jsonl", "".join(line + "\n" for line in lines)
+                parts += [*(["instructor"] if unit.audience == "instructor" else []), lang]
+                name = ".".join(parts)
+                tell(f"{name}.{unit.form}")
+                yield unit, dict(_files(replace(shown, name=name), unit.form, folders, recipe, choice))
+    if key is not None and keys:
+        lines = (json.dumps({"recipe": recipe.name, **one}, ensure_ascii=False) for one in keys)
+        yield key, {f"{recipe.name}.key.jsonl": "".join(line + "\n" for line in lines)}
+
+
+def _files(
+    shown: Document, form: str, folders: Sequence[Path], recipe: Recipe, choice: Choice
+) -> Iterator[tuple[str, str | bytes]]:
+    """The document in a format, and the pictures that lie beside it."""
+    profile = profile_for(form, choice.profiles or recipe.profiles)
+    if profile is not None:
+        text, pictures = write_with_pictures(shown, profile, folders)
+        yield f"{shown.name}.{profile.suffix}", text
+        yield from pictures.items()
+        return
+    yield f"{shown.name}.{form}", _written(shown, form, folders, choice)
 
 
 def _written(shown: Document, form: str, folders: Sequence[Path], choice: Choice) -> str | bytes:
@@ -181,22 +259,19 @@ def _written(shown: Document, form: str, folders: Sequence[Path], choice: Choice
         from symgrad.rendering.html import write_html
 
         return write_html(shown, folders)
-    if form == "ipynb":
-        from symgrad.rendering.notebook import write_notebook
+    from symgrad.rendering.notebook import write_notebook
 
-        return write_notebook(shown, folders)
-    return write_document(shown, "md" if form == "md" else "tex", folders)
+    return write_notebook(shown, folders)
 
 
 def build(
     recipe: Recipe,
-    langs: Sequence[str] = LANGUAGES,
+    langs: Sequence[str] = REVIEWED,
     formats: Sequence[str] = ("md", "tex"),
     notation: Notation | None = None,
-) -> dict[str, str]:
-    """The text files of a handout for students by name.
+) -> dict[str, str | bytes]:
+    """The files of a handout for students by name.
 
     Raises   RecipeError for a section, template, language or format that cannot be used
     """
-    files = made(recipe, Choice(langs, formats, notation=notation))
-    return {name: text for name, text in files if isinstance(text, str)}
+    return dict(made(recipe, Choice(langs, formats, notation=notation)))

@@ -6,6 +6,7 @@ import html
 import re
 
 from symgrad.rendering.document import Formula, Inline, Reference, Sign, Strong
+from symgrad.rendering.profiles import PORTABLE, Profile
 from symgrad.rendering.templates import Rendered
 
 __all__ = [
@@ -80,9 +81,9 @@ def escape_html(text: str) -> str:
     return html.escape(printable(text))
 
 
-def line_start_md(text: str) -> Rendered:
+def line_start_md(text: str, profile: Profile = PORTABLE) -> Rendered:
     """A paragraph must not begin like a list or a rule."""
-    text = re.sub(r"^([-+=])", r"\\\1", text)
+    text = re.sub(r"^([-+=])", r"\\\1", profile.line_start(text))
     return Rendered(re.sub(r"^(\d+)([.)])", r"\1\\\2", text))
 
 
@@ -90,20 +91,25 @@ def _is_wordlike(char: str) -> bool:
     return bool(char) and (char.isalnum() or char in "\\_*(（“‘《")
 
 
-def inline_md(content: Inline) -> Rendered:
-    """Words and formulas in a line: an ASCII space before every formula, never a letter right after it."""
+def inline_md(content: Inline, profile: Profile = PORTABLE, document: str = "") -> Rendered:
+    """Words and formulas in a line: an ASCII space before every formula, never a letter right after it.
+
+    References point to the labels of the document, where the profile has any.
+    """
     out = ""
     after_formula = False
     for piece in content:
         if isinstance(piece, Formula):
             if out and not out[-1].isspace():
                 out += " "
-            out += f"${piece.latex}$"
+            out += profile.math(piece.latex)
             after_formula = True
             continue
-        text = escape_md(piece.text)
+        text = profile.escape(escape_md(piece.text))
         if isinstance(piece, Strong):
             text = f"**{text}**"
+        elif isinstance(piece, Reference):
+            text = profile.reference(piece, text, document)
         if after_formula and _is_wordlike(text[:1]):
             out += " "
         out += text

@@ -34,6 +34,7 @@ _HEAD = (
     "name_field",
     "notation",
     "templates",
+    "profiles",
 )
 _WRT = re.compile(r"(\w+)\s+wrt\s+(\w+(?:\[[^\]]*\])?(?:\s*,\s*\w+(?:\[[^\]]*\])?)*)\s*(.*)")
 

@@ -25,6 +25,7 @@ from symgrad.rendering.document import (
     joined,
     plain,
 )
+from symgrad.rendering.figures import Drawing
 from symgrad.rendering.numbers import Quantity, evaluate, number, relation, with_numbers
 from symgrad.rendering.phrases import Catalogue
 from symgrad.rendering.recipe import Group, RecipeModel, Section
@@ -170,7 +171,8 @@ class Page:
         """Append a numbered figure."""
         self.figures += 1
         says = self.words("graph.title", number=self.figures, caption=caption)
-        self.add(Figure(svg, alt, says, str(self.figures), mermaid, width))
+        pdf = svg.pdf if isinstance(svg, Drawing) else b""
+        self.add(Figure(svg, alt, says, str(self.figures), mermaid, width, pdf))
 
     # --- the network with numbers -------------------------------------------------------------------
 

@@ -144,3 +144,4 @@ class Recipe:
     paper: Literal["a4", "letter"] = "a4"
     name_field: bool = False
     notation: Notation = field(default_factory=Notation)
+    profiles: tuple[str, ...] = ()

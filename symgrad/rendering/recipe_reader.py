@@ -18,6 +18,7 @@ from symgrad.expr import Model
 from symgrad.reading import read_model
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.phrases import LANGUAGES
+from symgrad.rendering.profiles import PROFILES
 from symgrad.rendering.recipe import EXERCISES, MODEL, SECTIONS, Group, Item, Recipe, RecipeModel, Section
 from symgrad.rendering.templates import template_folder
 
@@ -37,6 +38,7 @@ _MOST_TEXT = 200_000
 
 _TOP = (
     *("name", "title", "course", "lecturer", "date", "paper", "name_field", "notation", "templates"),
+    "profiles",
     *("models", "sections"),
 )
 
@@ -188,6 +190,14 @@ class RecipeReader:
             if not isinstance(data["name_field"], bool):
                 raise self.fail("name_field is true or false", "^name_field")
             found["name_field"] = data["name_field"]
+        if "profiles" in data:
+            given = data["profiles"]
+            names = [p.name for p in PROFILES]
+            if not isinstance(given, list) or not all(name in names for name in given):
+                raise self.fail(
+                    f"profiles is a list of {', '.join(names)}", "^profiles", 'profiles = ["github", "exam"]'
+                )
+            found["profiles"] = tuple(given)
         if "notation" in data:
             table = self.table(data["notation"], "notation")
             start = self.line_of(r"^\s*\[?\s*notation")

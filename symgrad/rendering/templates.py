@@ -1,8 +1,9 @@
 """Templates: what ships, blocks that a user writes instead, in a sandbox, with errors that name the line.
 
 A format has one file, `document/FORMAT.jinja`, made of Jinja blocks: one for each kind of block of a document, and
-`document` for what is around them. A folder of a user may hold a file of the same name with only the blocks that are
-to look different (`super()` is the one that ships), or a whole template without blocks.
+`document` for what is around them; a profile has one more, `document/FORMAT.PROFILE.jinja`, of the blocks that it writes
+in another way. A folder of a user may hold files of the same names with only the blocks that are to look different
+(`super()` is the one that ships), or a whole template without blocks.
 """
 
 from __future__ import annotations
@@ -76,40 +77,44 @@ class Templates:
     Raises   RecipeError with the template's line for a template that cannot be used
     """
 
-    def __init__(self, name: str, folders: Sequence[Path]) -> None:
+    def __init__(self, name: str, folders: Sequence[Path], profile: str = "") -> None:
         self.name = name
         self.folders = [*folders, template_folder()]
         self.chain: list[tuple[jinja2.Environment, jinja2.Template]] = []
         self.whole: jinja2.Template | None = None
-        shipped: frozenset[str] | None = None
-        for folder in reversed(self.folders):
-            if not (folder / name).is_file():
+        names = [name] if not profile else [name, name.replace(".jinja", f".{profile}.jinja")]
+        shipped: set[str] = set()
+        for folder, file in ((folder, file) for folder in reversed(self.folders) for file in names):
+            if not (folder / file).is_file():
                 continue
             environment = _environment([folder])
-            template = self._guarded([folder], partial(environment.get_template, name))
-            if shipped is None:
-                shipped = frozenset(template.blocks)
+            template = self._guarded([folder], partial(environment.get_template, file))
+            if folder == self.folders[-1]:
+                shipped |= set(template.blocks)
             elif not template.blocks:
                 self.whole = template
-                break
+                continue
             unknown = sorted(set(template.blocks) - shipped)
             if unknown:
                 raise RecipeError(
-                    f"template {name}: there is no block {unknown[0]}",
+                    f"template {file}: there is no block {unknown[0]}",
                     hint="blocks: " + ", ".join(sorted(shipped)),
                 )
             self.chain.insert(0, (environment, template))
+        self.blocks: dict[str, list[Any]] = {}
+        for _, template in self.chain:
+            for block, function in template.blocks.items():
+                self.blocks.setdefault(block, []).append(function)
 
     def __call__(self, block: str, data: Mapping[str, Any]) -> Rendered:
-        """One block filled with data."""
-        functions = [(e, t, t.blocks[block]) for e, t in self.chain if block in t.blocks]
-        environment, template, function = functions[0]
+        """One block filled with data; the blocks inside it may be a user's or a profile's."""
+        environment, template = next((e, t) for e, t in self.chain if block in t.blocks)
         context = template.new_context(dict(data))
-        context.blocks[block] = [f for *_, f in functions]
+        context.blocks.update({name: list(functions) for name, functions in self.blocks.items()})
 
         def run() -> str:
             try:
-                return "".join(function(context))
+                return "".join(self.blocks[block][0](context))
             except Exception:
                 environment.handle_exception()
 

@@ -17,9 +17,13 @@ from typing import Any
 from symgrad.errors import RecipeError
 from symgrad.rendering.document import Formula, Inline, Words
 
-__all__ = ["LANGUAGES", "Catalogue", "Filling", "load", "pieces", "places"]
+__all__ = ["LANGUAGES", "REVIEWED", "Catalogue", "Filling", "load", "pieces", "places"]
 
 LANGUAGES: tuple[str, ...] = ("en", "zh")
+"""All languages that there is a catalogue of."""
+
+REVIEWED: tuple[str, ...] = ("en", "zh")
+"""Those whose words were written by people; the others are made only if they are asked for."""
 
 Filling = Formula | Inline | str | int
 
