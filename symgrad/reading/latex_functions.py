@@ -166,6 +166,7 @@ class Functions(Symbols):
         self.fail(
             NameUnknownError, f"the function {self.shown(part)} is not known", part,
             "say what it is in the definitions, such as f(x) = \\tanh(x), or declare it as a function",
+            self.scope.why_unread(m),
         )  # fmt: skip
 
     def _bracket_scripts(self, value: Val, node: Node) -> Val:
@@ -219,6 +220,7 @@ class Functions(Symbols):
             self.fail(
                 NameUnknownError, f"the function {self.shown(m.base)} is not known", m.node,
                 "say what it is in the definitions, such as f(x) = \\tanh(x), or declare it as a function",
+                self.scope.why_unread(m),
             )  # fmt: skip
         return None
 

@@ -6,16 +6,17 @@ of an entry, a row, or a sample. A letter that marks the layer is bound to the l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from sympy import Dummy, Expr, Integer, KroneckerDelta, Mul, S, Sum, Symbol
 
-from symgrad.errors import NameUnknownError, ShapeError
+from symgrad.errors import NameUnknownError, ShapeError, SymgradError
 from symgrad.expr import Family, is_leaf, is_matrix, is_scalar, leaf_name
 from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node, same_writing, walk_nodes
+from symgrad.reading.latex_tree import Node, letters_of, parse_statements, same_writing, walk_nodes
 from symgrad.reading.latex_values import Fresh, Val, entry_of, index_symbol, row_or_column, val
 
 __all__ = [
@@ -205,6 +206,7 @@ class Scope:
     zero_based whether indices of the formula count from zero
     base_said  whether the bounds of a sum say where they start
     columns_by_entries  whether columns next to one another are multiplied entry by entry
+    unread     definitions that could not be read, and why
     """
 
     source: str
@@ -233,6 +235,7 @@ class Scope:
     taken: list[Choice] = field(default_factory=list)
     fresh: Fresh = field(default_factory=Fresh)
     opened: dict[int, Expr] = field(default_factory=dict)
+    unread: Sequence[tuple[str, SymgradError]] = ()
 
     # --- choices -----------------------------------------------------------------------------------
 
@@ -478,7 +481,20 @@ class Scope:
         kind = WrongLayerError if self.layers else NameUnknownError
         known = sorted(n for n in self.names if not n.startswith("_"))
         hint = "the names are " + ", ".join(known[:30]) if known else "nothing is declared"
-        fail_at(kind, f"{shown} is not known", self.source, m.node.at, hint)
+        fail_at(kind, f"{shown} is not known", self.source, m.node.at, hint, self.why_unread(m))
+
+    def why_unread(self, m: Marked) -> tuple[str, ...]:
+        """Which definitions of a symbol there are that could not be read, and why."""
+        stem = stem_of(m.base)
+        found = []
+        for text, error in self.unread:
+            if stem is None or not text.strip() or stem not in _names_on_the_left(text):
+                continue
+            shown = " ".join(text.split())
+            at = f" (line {error.line}, column {error.column} of it)" if error.line and error.column else ""
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            found.append(f"its definition  {shown}  is not read{at}: {error.message}")
+        return tuple(dict.fromkeys(found))[:3]
 
     def _by_name(self, m: Marked, stem: str, entries_only: bool) -> tuple[Val, tuple[Node, ...]] | None:
         """The longest known name made of the stem and the first subscripts and marks."""
@@ -837,6 +853,15 @@ class Scope:
         if item.kind == "sum":
             return any(n.text in self.indices for n in walk_nodes(item) if n.kind == "letter")
         return item.kind == "number"
+
+
+def _names_on_the_left(definition: str) -> set[str]:
+    """The letters and words on the left side of a definition, though the rest of it may be unreadable."""
+    first = re.split(r"=|:=|\\\\(?:equiv|triangleq|coloneqq|sim)(?![A-Za-z])", definition, maxsplit=1)[0]
+    try:
+        return {n for s in parse_statements(first) for n in letters_of(s)}
+    except SymgradError:
+        return set(re.findall(r"[A-Za-z]+", first))
 
 
 def _spellings(stem: str, parts: list[str]) -> list[str]:

@@ -62,7 +62,7 @@ class Setting:
             source, dict(self.names), self.sizes, self.model.assumptions, self.aliases, self.functions, self.writings,
             self.derivatives, dict(self.layers if layers is None else layers), rows=self.rows,
             zero_based=self.zero_based, base_said=self.base_said, samples=self.samples, einstein=self.einstein,
-            plan=plan, opened=dict(opened or {}),
+            plan=plan, opened=dict(opened or {}), unread=tuple(self.unread),
         )  # fmt: skip
 
     def meaning(self, scope: Scope) -> Meaning:

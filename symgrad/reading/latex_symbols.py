@@ -74,9 +74,16 @@ class Symbols:
         self.introduced: list[tuple[Node, Node]] = []
         self.saw_derivative = False
 
-    def fail(self, kind: type[SymgradError], message: str, node: Node, hint: str | None = None) -> NoReturn:
+    def fail(
+        self,
+        kind: type[SymgradError],
+        message: str,
+        node: Node,
+        hint: str | None = None,
+        details: tuple[str, ...] = (),
+    ) -> NoReturn:
         """Raise an error at a piece."""
-        fail_at(kind, message, self.scope.source, node.at, hint)
+        fail_at(kind, message, self.scope.source, node.at, hint, details)
 
     def locate(self, error: SymgradError, node: Node) -> None:
         """Give an error the position of a piece, unless it has one."""

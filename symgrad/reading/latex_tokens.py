@@ -63,7 +63,12 @@ class Tok:
 
 
 def fail_at(
-    kind: type[SymgradError], message: str, source: str, at: int, hint: str | None = None
+    kind: type[SymgradError],
+    message: str,
+    source: str,
+    at: int,
+    hint: str | None = None,
+    details: tuple[str, ...] = (),
 ) -> NoReturn:
     """Raise an error at an offset of the source."""
     before = source[:at]
@@ -73,6 +78,7 @@ def fail_at(
         line=before.count("\n") + 1,
         column=at - (before.rfind("\n") + 1) + 1,
         hint=hint,
+        details=details,
     )
 
 
