@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from sympy import Expr
 
 from symgrad.checking.evaluate import Evaluator, concrete
-from symgrad.errors import ReadError, ShapeError, SymgradError, TooLargeError, UnsupportedError
+from symgrad.errors import (
+    NameUnknownError,
+    ReadError,
+    ShapeError,
+    SymgradError,
+    TooLargeError,
+    UnsupportedError,
+)
 from symgrad.expr import is_matrix, leaves, shape_of
 from symgrad.reading import read_model, read_question
 from symgrad.reading.claim import Claim, Context, read_claim
@@ -401,6 +408,33 @@ def test_a_definition_that_is_not_read_makes_no_input() -> None:
     context = Context(definitions_latex=(r"y = \int_0^1 x \, dx", r"L = \|y\|^2"), shapes="x: n, y: n")
     with pytest.raises(SymgradError):
         read_claim(r"\frac{\partial L}{\partial y} = 2 y", context)
+
+
+@pytest.mark.parametrize(
+    ("claim", "definition", "reason"),
+    [
+        (
+            r"\frac{\partial L}{\partial x} = f'(x)",
+            r"f(t) = \int_0^t e^{-s^2} ds",
+            r"(line 1, column 8 of it): \int",
+        ),
+        (
+            r"\frac{\partial L}{\partial x} = G",
+            r"G = \foo{3}",
+            r"(line 1, column 5 of it): \foo is not known",
+        ),
+        (r"\frac{\partial L}{\partial x} = G", "G = W q", "(line 1, column 7 of it): q is not known"),
+    ],
+)
+def test_an_unknown_name_says_which_definition_of_it_is_not_read(
+    claim: str, definition: str, reason: str
+) -> None:
+    context = Context(("L = x @ W @ x",), (definition,), {"x": ["n"], "W": ["n", "n"]})
+    with pytest.raises(NameUnknownError) as caught:
+        read_claim(claim, context)
+    (detail,) = caught.value.details
+    assert definition in detail and reason in detail
+    assert caught.value.column is not None
 
 
 # --- refused -------------------------------------------------------------------------------------------------------

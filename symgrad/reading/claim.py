@@ -204,7 +204,7 @@ class _Reader:
             try:
                 with any_shapes():
                     return tuple(self._expression(s, kind, wrt) for s in sides), misfit
-            except (ShapeError, AttributeError, TypeError, ValueError, IndexError):
+            except ShapeError:
                 return (), misfit
 
     def _sides(self) -> list[str]:

@@ -121,13 +121,10 @@ def _with_any_shapes(
     main: Node, extra: Sequence[Node], setting: Setting, text: str, misfit: ShapeError
 ) -> list[Claim]:
     """The claim as it is written, though its sizes do not fit."""
-    try:
-        with any_shapes():
-            found, _ = explore(
-                lambda scope: Claims(scope, setting, text, extra, free=True).claim(main), setting, text
-            )
-    except (AttributeError, TypeError, ValueError, IndexError, NotImplementedError):
-        found = []
+    with any_shapes():
+        found, _ = explore(
+            lambda scope: Claims(scope, setting, text, extra, free=True).claim(main), setting, text
+        )
     if not found:
         raise misfit
     return [replace(found[0], misfit=misfit)]

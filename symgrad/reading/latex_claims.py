@@ -500,5 +500,5 @@ def in_text_language(e: Expr) -> str:
     }
     try:
         return to_numpy(e.xreplace(calls))
-    except (SymgradError, AttributeError, TypeError, ValueError):
+    except SymgradError:
         return str(e)

@@ -166,7 +166,7 @@ def _to_matrix(e: Expr, axes: tuple[Expr, Expr], shape: tuple[Expr, Expr]) -> Ex
 
     try:
         return to_matrix(e, axes, shape)
-    except (ShapeError, AttributeError, TypeError, ValueError, NotImplementedError):
+    except ShapeError:
         return None
 
 
