@@ -7,11 +7,14 @@ import pytest
 
 from symgrad import derive, nets, read_model
 from symgrad.errors import SymgradError
+from symgrad.nets import BLOCKS, LAYERS, LOSSES
 from symgrad.nets.build import network_text
-from symgrad.nets.library import BLOCKS, LAYERS, LOSSES, ROWS
-from symgrad.nets.short import has_short_forms
+from symgrad.nets.short import ROWS, has_short_forms
 
-PLACES = [(name, variable) for name, row in ROWS.items() for variable in row.by.split()]
+SLOW = ("heads", "multi_head_attention", "conv2d_channels_full")
+"""Differences over four indices take long here; `benchmarks/nets_jax.py` has these as well."""
+PLACES = [(n, v) for n, row in ROWS.items() if n not in SLOW for v in row.by.split()]
+PLACES = [p for p in PLACES if p[0] != "causal_multi_head_attention" or p[1] == "V"]
 
 
 @pytest.mark.parametrize(("name", "variable"), PLACES, ids=lambda v: v)
@@ -29,6 +32,8 @@ def test_a_row_says_what_it_takes_and_where_it_is_from(name: str) -> None:
     assert set(row.by.split()) <= set(row.parameters)
     assert row.source
     assert (name in LAYERS) != (name in LOSSES)
+    assert not set(row.letters.split()) & {*row.parameters, *row.options}
+    assert set(row.places) <= set(row.letters.split())
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,75 @@ def test_losses_in_formulas(text: str, variable: str, answer: str) -> None:
     shapes = "z: n, y: n, W: n m, x: m, b: n, lam:"
     d = derive(text, variable, shapes=shapes, assume="y: onehot")
     assert d.to_numpy() == answer
+
+
+ROWS_ELSEWHERE = (
+    # no row names a size: every model has its own
+    ("cross_entropy_rows(Z, Y)", "Z", "Z: b k, Y: b k", "(softmax(Z, axis=1) - Y) / b"),
+    ("label_smoothing(z, y, a)", "z", "z: k, y: k, a:, x: n", "softmax(z) - ((1 - a) * y + a / k)"),
+    (
+        "info_nce(U, V, t)",
+        "t",
+        "U: b k, V: b k, t:",
+        "-sum((softmax(value_S, axis=1) - eye(b)) * (U @ V.T)) / (t**2 * b)",
+    ),
+    ("gaussian_nll(m, v, y)", "m", "m: k, v: k, y: k", "(m - y) / v"),
+    (
+        "focal(z, y, g)",
+        "z",
+        "z: k, y: k, g:",
+        "(g * value_l * value_t * (1 - value_t)**(g - 1) - (1 - value_t)**g) * (y - softmax(z))",
+    ),
+    ("kl_divergence(z, q)", "z", "z: k, q: k", "softmax(z) * (value_r - softmax(z) @ value_r)"),
+    ("binary_hinge(z, y)", "z", "z: k, y: k", "-y * (1 - y * z > 0)"),
+)
+
+
+@pytest.mark.parametrize(("text", "variable", "shapes", "answer"), ROWS_ELSEWHERE)
+def test_losses_as_books_print_them_with_sizes_of_the_model(
+    text: str, variable: str, shapes: str, answer: str
+) -> None:
+    words = {"y": "onehot", "Y": "prob_rows"} if "hinge" not in text else {"y": "pm1"}
+    named = {n: w for n, w in words.items() if f"{n}:" in shapes.replace(" ", "")}
+    d = derive(text, variable, shapes=shapes, assume=named)
+    assert d.to_numpy() == answer
+    assert d.evidence.level == "proved"
+
+
+ENTRYWISE = (
+    # a call, its variable, the answer with free indices
+    ("conv1d_channels(X, K, b)", "K[o, c, u]", "sum(i, R[o, i] * X[c, i+u])"),
+    ("conv1d_channels(X, K, b)", "b", "sum(R, axis=1)"),
+    ("conv1d_channels_full(X, K, b)", "X[q, r]", "sum(o, u, R[o, r+u] * K[o, q, u])"),
+    ("average_pool1d(X)", "X[p, q]", "inrange(floor((q)/2), floor((w)/2)) * R[p, floor((q)/2)] / 2"),
+    ("max_pool1d(X, window=3, stride=1)", "X[p, q]", ""),
+)
+"""Layers with channels: one dimension here, two in `benchmarks/nets_jax.py`."""
+
+
+@pytest.mark.parametrize(("text", "place", "answer"), ENTRYWISE)
+def test_layers_with_channels_in_index_notation(text: str, place: str, answer: str) -> None:
+    model = read_model(f"out = {text}\nloss = sum(a, i, R[a,i] * out[a,i])", shapes="X: m w, K: n m p, b: n")
+    d = derive(model, place.partition("[")[0], of="loss")
+    assert str(d.left.args[1]) == place
+    assert answer in ("", d.to_numpy())
+    assert d.evidence.level != "none"
+
+
+def test_letters_of_a_row_give_way_to_names_of_the_model() -> None:
+    text = "u : m w\nout = conv1d_channels(u, K, c)\nloss = sum(o, i, R[o,i] * out[o,i])"
+    d = derive(read_model(text, shapes="K: n m p, c: n"), "K", of="loss")
+    assert {str(k) for k in d.left.args[1].args[1:]}.isdisjoint({"u", "c"})
+
+
+def test_arguments_and_options_by_name() -> None:
+    by_name = read_model("out = dense(x, b=c, W=V)", shapes="x: n, V: m n, c: m")
+    in_order = read_model("out = dense(x, V, c)", shapes="x: n, V: m n, c: m")
+    assert by_name.items == in_order.items
+    pooled = read_model("out = max_pool2d(X, height=3, width=2, stride=1)", shapes="X: c h w")
+    assert [str(n) for n in pooled.symbol("out").shape] == ["c", "h - 2", "w - 1"]
+    strided = read_model("out = conv2d_channels(X, K, b, stride=2)", shapes="X: 3 32 32, K: 8 3 5 5, b: 8")
+    assert strided.symbol("out").shape == (8, 14, 14)
 
 
 def test_a_perceptron_of_any_depth_in_three_lines() -> None:
@@ -101,6 +175,10 @@ def test_a_name_that_the_text_declares_as_a_function_is_its_own() -> None:
         ("z = layer_norm(mlp(x), g, b)", "a network, not a layer", 16),
         ("z = dense(x, W)", "takes 3 arguments, not 2", 5),
         ("z = dense(x, W, b)", "inner sizes n and m differ", 4),
+        ("z = dense(x, W, c=b)", "no argument c", 17),
+        ("z = average_pool1d(W, window=0)", "window 0 is no window", 30),
+        ("z = average_pool1d(W, stride=n)", "stride n is no stride", 30),
+        ("z = norm(average_pool1d(W))", "stands alone", 10),
     ],
 )
 def test_what_does_not_fit_is_refused_where_it_stands(text: str, message: str, column: int) -> None:

@@ -299,11 +299,18 @@ class Points:
                 made.append(self._new(which, k))
             yield made[k]
 
+    def _derived(self, sizes: Mapping[Symbol, int]) -> list[int]:
+        """The sizes that are made of others, such as n - w + 1, at a choice of those."""
+        at = {s: Integer(n) for s, n in sizes.items()}
+        return [int(s.xreplace(at)) for s in self._shapes() if s.free_symbols <= set(at)]
+
+    def _shapes(self) -> set[Expr]:
+        formulas = (*self.expressions, *_formulas(self.model))
+        return {s for e in formulas for s in _shapes_in(e) if not s.is_Atom}
+
     def _fitting(self, which: int) -> dict[Symbol, int]:
         """Sizes that leave every array, such as one of n - w + 1 entries, two entries or more where they can."""
-        shapes = {
-            s for e in (*self.expressions, *_formulas(self.model)) for s in _shapes_in(e) if not s.is_Atom
-        }
+        shapes = self._shapes()
         first = choose_sizes(self.symbols, which, self._numbers)
         for attempt in range(_ATTEMPTS if shapes else 0):
             other = _ATTEMPTS * (which + 1) + attempt
@@ -316,7 +323,9 @@ class Points:
     def _new(self, which: int, k: int) -> Point:
         if which not in self._plan:
             sizes = self._fitting(which)
-            room = min([3, *(n for n in self._numbers if n > 1)])  # a column has one entry a row
+            room = min(
+                [3, *(n for n in (*self._numbers, *self._derived(sizes)) if n > 1)]
+            )  # columns have one
             sizes |= {s: (place + which) % room for place, s in enumerate(self._indices)}
             definitions = [
                 Definition(concrete(d.symbol, sizes), concrete(d.value, sizes))

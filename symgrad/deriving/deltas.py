@@ -219,7 +219,23 @@ def _unshadowed(e: Expr, outer: frozenset[str]) -> Expr:
     return Sum(_unshadowed(function, inner), *limits)
 
 
+def _one_window(term: Term) -> Term:
+    """An index that an indicator fixes: 0 <= q - 2 i < 2 says that i is floor(q/2), as for windows side by side."""
+    for f in term.factors:
+        if not isinstance(f, InRange):
+            continue
+        place, count = f.args
+        for k, n in term.over:
+            if count.is_Integer and count > 1 and place.coeff(k) == -count:
+                by = sympy.floor(sympy.expand(place + count * k) / count)
+                others = (g for g in term.factors if g is not f)
+                factors = (*(replace_index(g, k, by) for g in others), InRange(by, n))
+                return _one_window(Term(factors, tuple(pair for pair in term.over if pair[0] != k)))
+    return term
+
+
 def _bordered(term: Term) -> Expr:
+    term = _one_window(term)
     factors: list[Expr] = []
     lower: dict[Expr, list[Expr]] = {}
     upper: dict[Expr, list[Expr]] = {}

@@ -13,13 +13,25 @@ from typing import NoReturn
 
 from symgrad.errors import ReadError, TooLargeError
 from symgrad.expr.functions import FUNCTIONS
-from symgrad.nets.library import BLOCKS, ROWS, Row
+from symgrad.nets.layers import LAYERS
+from symgrad.nets.losses import LOSSES
+from symgrad.nets.networks import BLOCKS
+from symgrad.nets.row import Row
 
-__all__ = ["ShortForms", "has_short_forms"]
+__all__ = ["ROWS", "ShortForms", "has_short_forms"]
+
+ROWS: dict[str, Row] = {**LAYERS, **LOSSES}
+"""All layers and losses by name."""
 
 _CALL = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\(")
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_WORD = re.compile(
+    r"(?<!\w)(?<!(?<!\.)\.)[A-Za-z_]\w*\b"
+)  # after the dots of a range, not after the one of .T
+_DECLARED = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]*(?:\[[^\]\n]*\])?[ \t]*(?:=|:([^\n#]*))", re.MULTILINE)
+_KEYWORD = re.compile(r"([A-Za-z_]\w*)\s*=(?!=)\s*(.*)", re.DOTALL)
 _MOST = 400
+_LETTERS = "ijklrstuvabcdeghmnopq"
 
 
 def has_short_forms(text: str) -> bool:
@@ -29,10 +41,11 @@ def has_short_forms(text: str) -> bool:
 
 @dataclass
 class ShortForms:
-    """Writes out one text; `own` are names that the text itself declares as functions."""
+    """Writes out one text; `own` are names that it declares as functions, `names` those that are declared elsewhere."""
 
     source: str
     own: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     used: set[str] = field(default_factory=set)
     count: int = 0
 
@@ -68,16 +81,16 @@ class ShortForms:
                     f"write out = {called}(x, depth=L)",
                 )
             row = ROWS[called]
-            if len(arguments) != len(row.parameters):
-                wanted = ", ".join(row.parameters)
+            only = start == len(formula) - len(formula.lstrip()) and end == len(formula.rstrip())
+            if row.index and (not only or index):
                 self._fail(
                     line,
                     number,
                     called,
-                    f"{called} takes {len(row.parameters)} arguments, not {len(arguments)}",
-                    f"write {called}({wanted})",
+                    f"{called} has entries with {len(row.index.split(','))} indices and stands alone",
+                    f"write out = {called}({', '.join(row.parameters)}), outside a loop",
                 )
-            given = dict(zip(row.parameters, arguments, strict=True))
+            given = {**self._letters_for(row, arguments), **self._given(row, arguments, line, number)}
             own = self._own_name(name[0])
             *inner, value = (self._filled(row, text, given, own, index) for text in row.lines)
             if row.declares and row.declares not in self.used:
@@ -85,7 +98,8 @@ class ShortForms:
                 before.append(row.declares)
             for text in inner:
                 before += self.written_out(indent + text, number)
-            only = start == len(formula) - len(formula.lstrip()) and end == len(formula.rstrip())
+            if row.index:
+                return [*before, f"{indent}{name[0]}[{_put_in(row.index, given)}] = {value}"]
             formula = formula[:start] + (value if only else f"({value})") + formula[end:]
 
     def _innermost(self, formula: str) -> tuple[str, int, int, list[str]] | None:
@@ -115,19 +129,53 @@ class ShortForms:
         self.used.add(f"own {prefix}")
         return prefix
 
+    def _given(self, row: Row, arguments: list[str], line: str, number: int) -> dict[str, str]:
+        """What stands for the parameters and options of a row: arguments in order, then those by name."""
+        named: dict[str, str] = {m[1]: m[2].strip() for a in arguments if (m := _KEYWORD.fullmatch(a))}
+        plain = [a for a in arguments if not _KEYWORD.fullmatch(a)]
+        known = {*row.parameters, *row.options}
+        for key in named:
+            if key not in known:
+                self._fail(line, number, key, f"{row.name} has no argument {key}", f"it is called {row.call}")
+        order = [p for p in row.parameters if p not in named]
+        if len(plain) != len(order):
+            self._fail(
+                line,
+                number,
+                row.name,
+                f"{row.name} takes {len(row.parameters)} arguments, not "
+                f"{len(plain) + len(row.parameters) - len(order)}",
+                f"write {row.call}",
+            )
+        given = dict(zip(order, plain, strict=True)) | {k: v for k, v in named.items() if k in row.parameters}
+        for key, default in row.options.items():
+            value = str(named.get(key, given.get(default, default)))
+            if not _is_size(value) or (key == "stride" and not value.isdigit()):
+                wanted = "a number that is at least 1" + (
+                    "" if key == "stride" else ", or the name of a size"
+                )
+                self._fail(line, number, value, f"the {key} {value} is no {key}", f"a {key} is {wanted}")
+            given[key] = value
+        return given
+
+    def _letters_for(self, row: Row, arguments: list[str]) -> dict[str, str]:
+        """Letters for the indices of a row: its own, but others for those that are names here."""
+        names = {*self.names, *_WORD.findall(" ".join(arguments))}
+        for m in _DECLARED.finditer(self.source):
+            names |= {m[1], *_WORD.findall(m[2] or "")}
+        free = (c for c in _LETTERS if c not in names and c not in row.letters.split())
+        return {c: next(free, f"{c}_") if c in names else c for c in row.letters.split()}
+
     def _filled(self, row: Row, text: str, given: dict[str, str], own: str, index: str) -> str:
         def put_in(m: re.Match[str]) -> str:
             word = m[0]
-            if word in given:
-                plain = re.fullmatch(r"[\w.]+(\[[^\]]*\])?", given[word])
-                return given[word] if plain else f"({given[word]})"
-            return f"{own}{word}{index}" if word.startswith("_") else word
+            return f"{own}{word}{index}" if word.startswith("_") else _argument(given, word)
 
         local, equals, formula = text.partition(" = ")  # a keyword has no spaces around its sign
         if not equals:
             local, formula = "", text
-        filled = re.sub(r"(?<![\w.])[A-Za-z_]\w*\b(?!=[^=])", put_in, formula)
-        return f"{own}{local}{index} = {filled}" if equals else filled
+        filled = re.sub(_WORD.pattern + r"(?!=[^=])", put_in, formula)
+        return f"{own}{_put_in(local, given)}{index} = {filled}" if equals else filled
 
     def _block(self, called: str, out: str, index: str, formula: str, number: int, line: str) -> list[str]:
         """A network of symbolic length, written out with its options."""
@@ -178,6 +226,22 @@ class ShortForms:
     def _error(self, line: str, number: int, name: str, message: str, hint: str) -> ReadError:
         column = max(line.find(name), 0) + 1
         return ReadError(message, source=self.source, line=number, column=column, hint=hint)
+
+
+def _argument(given: dict[str, str], word: str) -> str:
+    """What stands for a word, in brackets unless it is a name, a number or a member."""
+    if word not in given:
+        return word
+    plain = re.fullmatch(r"[\w.]+(\[[^\]]*\])?", given[word])
+    return given[word] if plain else f"({given[word]})"
+
+
+def _put_in(text: str, given: dict[str, str]) -> str:
+    return re.sub(_WORD.pattern + r"(?!=[^=])", lambda m: _argument(given, m[0]), text)
+
+
+def _is_size(value: str) -> bool:
+    return bool(_NAME.fullmatch(value)) or (value.isdigit() and int(value) > 0)
 
 
 def _letters(options: dict[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product
@@ -43,7 +44,7 @@ def read_model(
 
     Raises   SymgradError with the line and column, and what would fit
     """
-    parts = statements(text)
+    parts = statements(text, _names(shapes))
     base, rest = _declared(text, parts, shapes, assume, dims_equal, functions)
     model, _ = _read(base, rest, None)
     if not model.items:
@@ -70,17 +71,27 @@ def read_question(
     Raises   SymgradError with the line and column, and what would fit
     """
     if model is None and has_short_forms(f):
-        *inner, f = ShortForms(f, frozenset(functions)).written_out(f"value = {f}", 1)
-        definitions, f = [*definitions, *inner], f.partition("=")[2].strip()
+        *inner, last = ShortForms(f, frozenset(functions), _names(shapes)).written_out(f"value = {f}", 1)
+        entries = last.startswith("value[")
+        f = "value" if entries else last.partition("=")[2].strip()
+        definitions = [*definitions, *inner, *([last] if entries else [])]
     tree = parse_expression(f)
     if model is not None:
         return model, _in_scope(f, tree, model, shapes, assume, dims_equal, functions)
     text = "\n".join(definitions)
-    parts = statements(text) if text.strip() else []
+    parts = statements(text, _names(shapes)) if text.strip() else []
     base, rest = _declared(text, parts, shapes, assume, dims_equal, functions)
     read, value = _read(base, rest, (f, tree))
     assert value is not None  # noqa: S101 - a tree was given
     return read, value.expr
+
+
+def _names(shapes: Shapes) -> frozenset[str]:
+    """The names and the sizes that shapes declare."""
+    said = shape_lists(shapes)
+    return frozenset(
+        w for name, dims in said.items() for w in (name, *re.findall(r"[A-Za-z_]\w*", " ".join(dims)))
+    )
 
 
 def _in_scope(

@@ -44,7 +44,7 @@ from symgrad.expr import (
     zeros,
 )
 from symgrad.reading.elaborate import Elaborator, Value, value_of
-from symgrad.reading.indices import delta, in_range
+from symgrad.reading.indices import delta, in_range, size_of
 from symgrad.reading.text import LIMITS
 
 __all__ = ["FUNCTIONS_OF_THE_LANGUAGE"]
@@ -227,6 +227,11 @@ def _constant(make: Callable[..., Expr], least: int, most: int) -> Handler:
     return read
 
 
+def _size(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    """size(x) is the number of entries, size(x, axis=1) that along an axis."""
+    return Value(size_of(scope, tree), "scalar")
+
+
 def _commutation(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     """commutation(m, n): K with K vec(A) = vec(A^T) for A of shape m x n."""
     if keywords or len(positional) != 2:
@@ -293,6 +298,7 @@ FUNCTIONS_OF_THE_LANGUAGE: dict[str, Handler] = {
     "eye": _constant(eye, 1, 1),
     "ones": _constant(ones, 1, 2),
     "zeros": _constant(zeros, 1, 2),
+    "size": _size,
     "commutation": _commutation,
     "where": _where,
     "correlate": _convolution(correlate, "vector"),

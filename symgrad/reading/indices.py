@@ -46,6 +46,7 @@ __all__ = [
     "is_over_letters",
     "over_letters",
     "read_entry",
+    "size_of",
 ]
 
 
@@ -173,7 +174,7 @@ def _bound_letter(scope: Elaborator, inner: IndexScope, tree: Any) -> Dummy:
         scope.fail(ReadError, f"{name} is a name already, not a letter to sum over", tree)
     ends = None
     if tree.data == "range":
-        ends = (_place(scope, tree.children[1]), _place(scope, tree.children[2]))
+        ends = (_place(scope, tree.children[1], ends=True), _place(scope, tree.children[2], ends=True))
     k = inner.bind(name, tree)
     scope.letters.add(name)
     if ends is not None:
@@ -184,15 +185,20 @@ def _bound_letter(scope: Elaborator, inner: IndexScope, tree: Any) -> Dummy:
 
 def _over(inner: IndexScope, called: str, body: Expr, bound: list[Dummy]) -> Expr:
     if called == "max":
-        if len(bound) > 2 or any(k in inner.ranges for k in bound):
-            raise ReadError("max runs over one letter or two, without a range")
-        return EntryMax(from_entries(body, bound, [inner.counts[k] for k in bound]))
+        if len(bound) > 2 or any(k in inner.ranges and inner.ranges[k][0] != 0 for k in bound):
+            raise ReadError("max runs over one letter or two, from 0 where a range is given")
+        return EntryMax(from_entries(body, bound, [_count_of(inner, k) for k in bound]))
     limits = [(k, *inner.ranges.get(k, (S.Zero, inner.counts[k] - 1))) for k in reversed(bound)]
     result: Expr = Sum(body, *limits)
     if called == "mean":
         count = Mul(*(upper - lower + 1 for _, lower, upper in limits))
         result = scale(1 / count, result)
     return result
+
+
+def _count_of(inner: IndexScope, k: Dummy) -> Expr:
+    """The number of values of a letter that counts from zero."""
+    return inner.ranges[k][1] + 1 if k in inner.ranges else inner.counts[k]
 
 
 def _scalar(e: Expr) -> Value:
@@ -227,8 +233,8 @@ def read_entry(scope: Elaborator, tree: Any) -> Value:
     return _scalar(element(value.expr, *places))
 
 
-def _place(scope: Elaborator, tree: Any) -> Expr:
-    """An index: a letter, a number, a size, sums and multiples of those."""
+def _place(scope: Elaborator, tree: Any, ends: bool = False) -> Expr:
+    """An index: a letter, a number, a size, sums and multiples of those; a new name is a size at the end of a range."""
     inner = scope.index_scope
     if inner is None:
         return scope._bound(tree)
@@ -238,15 +244,17 @@ def _place(scope: Elaborator, tree: Any) -> Expr:
             return inner.open[name]
         if name in scope.sizes or (name in scope.indices and name not in scope.shapes):
             return scope._bound(tree)
+        if ends and _is_letter(scope, name):
+            return scope._bound(tree)
         _unbound(scope, name, tree)
     if tree.data == "number" and str(tree.children[0]).isdigit():
         return Integer(int(tree.children[0]))
     if tree.data == "negative":
-        return -_place(scope, tree.children[-1])
+        return -_place(scope, tree.children[-1], ends)
     if tree.data in ("total", "product"):
-        result = _place(scope, tree.children[0])
+        result = _place(scope, tree.children[0], ends)
         for operator, operand in zip(tree.children[1::2], tree.children[2::2], strict=True):
-            other = _place(scope, operand)
+            other = _place(scope, operand, ends)
             if operator == "*" and (result.is_Integer or other.is_Integer):
                 result = result * other
             elif operator in ("+", "-"):
@@ -254,6 +262,8 @@ def _place(scope: Elaborator, tree: Any) -> Expr:
             else:
                 scope.fail(ReadError, f"{operator} has no place in an index", operator)
         return sympy.expand(result)
+    if tree.data == "call" and str(tree.children[0]) == "size":
+        return size_of(scope, tree)
     if tree.data == "call" and str(tree.children[0]) in ("max", "min") and len(tree.children) > 2:
         make = sympy.Max if str(tree.children[0]) == "max" else sympy.Min
         return make(*(_place(scope, t) for t in tree.children[1:]))
@@ -270,6 +280,22 @@ def _place(scope: Elaborator, tree: Any) -> Expr:
         tree,
         hint="a table of indices is written with one-hot rows: sum(v, T[n,v] * E[v,d])",
     )
+
+
+def size_of(scope: Elaborator, tree: Any) -> Expr:
+    """What size(x) and size(x, axis=1) stand for: the number of entries, in all or along an axis."""
+    arguments = tree.children[1:]
+    keywords = {str(a.children[0]): a.children[1] for a in arguments if a.data == "keyword"}
+    positional = [a for a in arguments if a.data != "keyword"]
+    if len(positional) == 2 and not keywords:
+        keywords["axis"] = positional.pop()
+    if len(positional) != 1:
+        scope.fail(ReadError, "size takes an array: size(x) or size(X, axis=1)", tree)
+    value = scope.read(positional[0])
+    if value.kind == "scalar":
+        scope.fail(ShapeError, "a scalar has no size", positional[0])
+    axis = scope.axis(tree, {k: v for k, v in keywords.items() if k != "keepdims"}, value, None)
+    return sympy.prod(value.shape) if axis is None else value.shape[axis]
 
 
 def _unbound(scope: Elaborator, name: str, tree: Any) -> NoReturn:
@@ -323,7 +349,7 @@ def define(scope: Elaborator, part: Statement, name: str, target: Any, formula: 
                 ShapeError, f"{name} is declared {shape_text(declared)}: {len(declared)} indices", target
             )
         for tree in letters:
-            if tree.data != "name":
+            if tree.data not in ("name", "range"):
                 scope.fail(
                     ReadError,
                     "on the left stand letters, each of them once",
@@ -331,7 +357,11 @@ def define(scope: Elaborator, part: Statement, name: str, target: Any, formula: 
                     hint=f"write {name}[i,j] = .. for all entries",
                 )
             bound.append(_bound_letter(scope, inner, tree))
+            if bound[-1] in inner.ranges and inner.ranges[bound[-1]][0] != 0:
+                scope.fail(ReadError, "the indices of what is defined count from zero", tree)
         for k, n in zip(bound, declared or (), strict=False):
+            if k in inner.ranges and not scope.same(_count_of(inner, k), n):
+                scope.fail(ShapeError, f"{name} is declared with {k.name} in 0..{n - 1}", target)
             inner.ranges[k] = (S.Zero, n - 1)
         value = scope.read(formula)
         if value.kind != "scalar":
@@ -341,7 +371,7 @@ def define(scope: Elaborator, part: Statement, name: str, target: Any, formula: 
                 formula,
                 hint="give every array its indices",
             )
-        sizes = [declared[n] if declared else inner.counts[k] for n, k in enumerate(bound)]
+        sizes = [declared[n] if declared else _count_of(inner, k) for n, k in enumerate(bound)]
         array = _settled(scope, inner, from_entries(value.expr, bound, sizes))
     finally:
         scope.index_scope = None

@@ -118,14 +118,14 @@ def parse_expression(text: str) -> Any:
     return _parse(text, "expr", text, 0)
 
 
-def statements(text: str) -> list[Statement | Header]:
-    """The statements of a model text, in order.
+def statements(text: str, names: frozenset[str] = frozenset()) -> list[Statement | Header]:
+    """The statements of a model text, in order; `names` are declared elsewhere.
 
     Raises   ReadError with a position, TooLargeError beyond the bounds
     """
     _check_characters(text)
     result: list[Statement | Header] = []
-    for line, logical, called in _written_out(text):
+    for line, logical, called in _written_out(text, names):
         stripped = logical.strip()
         indent = len(logical) - len(logical.lstrip(" \t"))
         if re.match(r"for\b", stripped):
@@ -152,14 +152,14 @@ def statements(text: str) -> list[Statement | Header]:
     return result
 
 
-def _written_out(text: str) -> Iterator[tuple[int, str, int | None]]:
+def _written_out(text: str, names: frozenset[str]) -> Iterator[tuple[int, str, int | None]]:
     """The logical lines, calls of layers and networks written out; then with the column of the call."""
     lines = _logical_lines(text)
     if not has_short_forms(text):
         yield from ((line, logical, None) for line, logical in lines)
         return
     own = frozenset(re.findall(r"^\s*([A-Za-z_]\w*)\s*:\s*function\b", text, re.MULTILINE))
-    forms = ShortForms(text, own)
+    forms = ShortForms(text, own, names)
     for line, logical in lines:
         if not has_short_forms(logical) or "=" not in logical:
             yield line, logical, None

@@ -6,6 +6,7 @@ product inside (or the other way round) gets brackets, since A B * C could be re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import sympy
@@ -67,6 +68,8 @@ from symgrad.rendering.ordering import Fraction, leading_first, scalar_terms, sp
 from symgrad.rendering.pieces import ATOM, HADAMARD, POWER, PRODUCT, SUM, Glyphs, Piece
 
 __all__ = ["MathPrinter"]
+
+_SUBSCRIPTED = re.compile(r"_(?:\{[^{}]*\}|\w|\([^()]*\))$|[₀-₉]$")
 
 
 class MathPrinter(Glyphs):
@@ -370,8 +373,9 @@ class MathPrinter(Glyphs):
         places = [self._index(i) for i in indices]
         glue = self.BESIDE if all(len(p) == 1 for p in places) else ","
         piece = self.piece(m)
-        base = self.text(piece) if piece.level == ATOM and not piece.sup else self.brackets(self.text(piece))
-        return Piece(self.subscripts(base, glue.join(places)))
+        text = self.text(piece)
+        plain = piece.level == ATOM and not piece.sup and not _SUBSCRIPTED.search(text)
+        return Piece(self.subscripts(text if plain else self.brackets(text), glue.join(places)))
 
     def p_entries(self, e: Expr) -> Piece:
         """An array given by its entries: the entry in square brackets, with its indices."""
@@ -381,7 +385,8 @@ class MathPrinter(Glyphs):
     def p_in_range(self, e: Expr) -> Piece:
         """The indicator of a range."""
         place, count = e.args
-        inside = f"0 {self.LE} {self(place)} < {self(count)}"
+        above = f"{self(place)} < {self(count)}"
+        inside = above if place.is_nonnegative else f"0 {self.LE} {above}"
         return Piece(f"{self.ONE}{self.brackets(inside, square=True)}")
 
     def p_extremum(self, e: Expr) -> Piece:
@@ -393,7 +398,7 @@ class MathPrinter(Glyphs):
 
     def p_rounded(self, e: Expr) -> Piece:
         """Rounded down or up."""
-        return Piece(self.rounded(self(e.args[0]), up=isinstance(e, sympy.ceiling)))
+        return Piece(self.rounded(self(sympy.together(e.args[0])), up=isinstance(e, sympy.ceiling)))
 
     def p_delta(self, e: Expr) -> Piece:
         """A Kronecker delta."""

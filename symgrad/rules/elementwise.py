@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from sympy import Abs, Dummy, Expr, Function, Pow, diff
+from sympy import Abs, Dummy, Expr, Function, Pow, Rational, diff
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
@@ -120,4 +120,6 @@ def _by_base(x: Expr, k: Expr) -> Expr:
 def power_rule(g: Expr, y: Expr, x: Expr, k: Expr) -> Parts:
     """The exponent comes down and drops by one, entry by entry."""
     by_exponent = inner(g, hadamard(y, apply("log", x))) if k.free_symbols else None
+    if k == Rational(1, 2) and is_scalar(y):  # a root that has a name keeps it
+        return g / (2 * y), by_exponent
     return hadamard(g, _by_base(x, k)), by_exponent

@@ -12,14 +12,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sympy import Expr
+from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad import nets
+from symgrad import Derivation, derive, nets
 from symgrad.checking.evaluate import Evaluator, concrete
 from symgrad.checking.sampling import choose_sizes, sample
-from symgrad.deriving.backprop import backprop
-from symgrad.expr import gradient, shape_of
-from symgrad.nets.library import ROWS
-from symgrad.simplifying import Simplifier
+from symgrad.expr import TensorElement, from_entries, shape_of
+from symgrad.nets.short import ROWS
 
 jax.config.update("jax_enable_x64", True)
 EPS = 0.37
@@ -50,6 +50,27 @@ def convolution2(x: Any, k: Any, b: Any) -> Any:
     return jax.lax.conv(x[None, None], k[None, None], (1, 1), "VALID")[0, 0] + b
 
 
+def channels(padding: str) -> Callable[..., Any]:
+    """Convolution with channels; jax correlates, so the kernel is turned for a full convolution."""
+
+    def layer(x: Any, k: Any, b: Any) -> Any:
+        axes = tuple(range(2, k.ndim))
+        edge: Any = padding
+        if padding == "FULL":
+            edge, k = [(k.shape[a] - 1, k.shape[a] - 1) for a in axes], jnp.flip(k, axes)
+        return jax.lax.conv_general_dilated(x[None], k, (1,) * len(axes), edge)[0] + b.reshape(
+            -1, *(1,) * len(axes)
+        )
+
+    return layer
+
+
+def pool(x: Any, how: Any, start: float) -> Any:
+    """Windows of two, side by side, in all axes but the first."""
+    window = (1,) + (2,) * (x.ndim - 1)
+    return jax.lax.reduce_window(x, start, how, window, window, "VALID")
+
+
 def hinge(z: Any, y: Any) -> Any:
     margins = jnp.maximum(0, 1 + z - jnp.sum(z * y))
     return jnp.sum(jnp.where(y > 0, 0.0, margins))
@@ -69,18 +90,37 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "dense_rows": lambda x, w, b: x @ w + b,
     "identity": lambda x: x,
     "prelu": lambda x, a: jnp.where(x > 0, x, a * x),
+    "reglu": lambda u, v: nn.relu(u) * v,
+    "geglu": lambda u, v: nn.gelu(u, approximate=False) * v,
+    "swiglu": lambda u, v: nn.silu(u) * v,
     "glu": lambda u, v: nn.glu(jnp.concatenate([u, v])),
     "dropout": lambda x, m, p: jnp.where(m > 0, x / (1 - p), 0.0),
     "layer_norm": layer_norm,
+    "layer_norm_rows": lambda x, g, c: jax.vmap(lambda r: layer_norm(r, g, c))(x),
+    "weight_norm_dense": lambda x, v, g, b: g * ((v / jnp.linalg.norm(v, axis=1, keepdims=True)) @ x) + b,
     "rms_norm": lambda x, g: g * x * jax.lax.rsqrt(jnp.mean(jnp.square(x)) + EPS),
     "batch_norm": lambda x, g, c: (x - x.mean(0)) / jnp.sqrt(x.var(0) + EPS) * g + c,
     "weight_norm": lambda x, v, g: jnp.dot(g * v / jnp.linalg.norm(v), x),
     "residual_block": lambda x, w, v: x + v @ jnp.tanh(w @ x),
     "prenorm_block": lambda x, w, v, g, c: x + v @ nn.gelu(w @ layer_norm(x, g, c), approximate=False),
     "embedding": lambda e, t: e[jnp.argmax(t)],
+    "embedding_rows": lambda e, t: jnp.einsum("sv,vd->sd", t, e),
     "conv1d": lambda x, k, b: jnp.correlate(x, k, "valid") + b,
     "conv1d_full": lambda x, k: jnp.convolve(x, k, "full"),
+    "conv1d_channels": channels("VALID"),
+    "conv1d_channels_full": channels("FULL"),
     "conv2d": convolution2,
+    "conv2d_full": lambda x, k: channels("FULL")(x[None], k[None, None], jnp.zeros(1))[0],
+    "conv2d_channels": channels("VALID"),
+    "conv2d_channels_full": channels("FULL"),
+    "average_pool1d": lambda x: pool(x, jax.lax.add, 0.0) / 2,
+    "average_pool2d": lambda x: pool(x, jax.lax.add, 0.0) / 4,
+    "max_pool1d": lambda x: pool(x, jax.lax.max, -jnp.inf),
+    "max_pool2d": lambda x: pool(x, jax.lax.max, -jnp.inf),
+    "heads": lambda x, w: jnp.einsum("bsn,rnd->brsd", x, w),
+    "merge_heads": lambda o, w: jnp.einsum("brse,ren->bsn", o, w),
+    "multi_head_attention": jax.vmap(jax.vmap(attention)),
+    "causal_multi_head_attention": jax.vmap(jax.vmap(attention, (0, 0, 0, None)), (0, 0, 0, None)),
     "average_pool": lambda x: x.mean(axis=1),
     "max_pool": lambda x: x.max(axis=1),
     "attention": attention,
@@ -97,6 +137,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "label_smoothing": lambda z, y, a: -jnp.sum(((1 - a) * y + a / z.size) * nn.log_softmax(z)),
     "binary_cross_entropy": lambda z, y: -jnp.sum(y * nn.log_sigmoid(z) + (1 - y) * nn.log_sigmoid(-z)),
     "hinge": hinge,
+    "binary_hinge": lambda z, y: jnp.sum(jnp.maximum(0, 1 - y * z)),
     "huber": lambda z, y, d: jnp.sum(
         jnp.where(jnp.abs(z - y) > d, d * (jnp.abs(z - y) - d / 2), (z - y) ** 2 / 2)
     ),
@@ -114,7 +155,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def compared(name: str, seed: int) -> float:
     """The largest relative difference of the gradients of one layer or loss at one random point."""
     row, model = ROWS[name], nets.example(name)
-    loss = model.symbol("loss")
     symbols = {s: model.symbol(s) for s in row.parameters}
     if "R" in model.symbols:
         symbols["R"] = model.symbol("R")
@@ -124,14 +164,12 @@ def compared(name: str, seed: int) -> float:
     leaves = {s: concrete(e, sizes) for s, e in symbols.items()}
     values: dict[Any, Any] = {e: sample(e, model.assumptions, rng) for e in leaves.values()}
     values[model.symbols.get("eps")] = EPS
-    given = {s: _plain(values[e]) for s, e in leaves.items()}
+    given = {s: _plain(values[e], symbols[s]) for s, e in leaves.items()}
     evaluate = Evaluator()
     for d in model.definitions():
         values[concrete(d.symbol, sizes)] = evaluate(concrete(d.value, sizes), values)
-    wanted = [symbols[v] for v in row.by.split()]
-    sweep = backprop(model, loss, wanted, Simplifier(model.assumptions))
-    for v, adjoint in sweep.adjoints.items():
-        values[concrete(gradient(loss, v), sizes)] = evaluate(concrete(adjoint, sizes), values)
+    ours = {v: derive(model, v, of="loss", check=False) for v in row.by.split()}
+    found = {v: _plain(evaluate(concrete(_whole(d), sizes), values), symbols[v]) for v, d in ours.items()}
 
     def scalar(arguments: dict[str, Any]) -> Any:
         out = FUNCTIONS[name](*(arguments[p] for p in row.parameters))
@@ -139,11 +177,20 @@ def compared(name: str, seed: int) -> float:
 
     theirs = jax.grad(scalar)({s: jnp.asarray(v) for s, v in given.items()})
     worst = 0.0
-    for v, symbol in zip(row.by.split(), wanted, strict=True):
-        ours, other = _plain(values[concrete(gradient(loss, symbol), sizes)]), np.asarray(theirs[v])
+    for v, mine in found.items():
+        other = np.asarray(theirs[v])
         size = max(float(np.max(np.abs(other))), 1e-12)
-        worst = max(worst, float(np.max(np.abs(ours - other))) / size)
+        worst = max(worst, float(np.max(np.abs(mine - other))) / size)
     return worst
+
+
+def _whole(derivation: Derivation) -> Expr:
+    """The answer as an array, also where it is an entry at free indices."""
+    place = derivation.left.args[1]
+    if not isinstance(place, TensorElement | MatrixElement):
+        return derivation.answer
+    at = [k for k in place.args[1:] if not k.is_Number]
+    return from_entries(derivation.answer, at, [n for n in place.args[0].shape if n != 1])
 
 
 def _fit(symbols: Iterable[Any], sizes: dict[Any, int]) -> bool:
@@ -151,14 +198,11 @@ def _fit(symbols: Iterable[Any], sizes: dict[Any, int]) -> bool:
     return all(int(n.xreplace(sizes)) > 0 for e in symbols for n in shape_of(e))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, symbol: Expr) -> Any:
     """Columns as vectors."""
     array = np.asarray(value, dtype=float)
-    return array[:, 0] if is_column_array(array) else array
-
-
-def is_column_array(array: Any) -> bool:
-    return array.ndim == 2 and array.shape[1] == 1
+    column = array.ndim == 2 and shape_of(symbol)[1] == 1
+    return array[:, 0] if column else array
 
 
 def main() -> None:
