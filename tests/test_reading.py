@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import Expr, Rational, Symbol
 
+from symgrad import derive
 from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, TooLargeError
 from symgrad.expr import (
     AsScalar,
@@ -476,3 +477,23 @@ def test_printing_then_reading_gives_the_same_expression(text: str) -> None:
     e = read(text)
     again = read(to_numpy(e))
     assert again == e or sorted(map(str, again.args)) == sorted(map(str, e.args))
+
+
+@pytest.mark.parametrize(
+    ("f", "gradient"),
+    [
+        ("sum(a * maximum(x, 0))", "a * (x > 0)"),
+        ("sum(a * maximum(x, b))", "a * (x > b)"),
+        ("sum(a * minimum(x, 1))", "a * (1 - x > 0)"),
+    ],
+)
+def test_the_larger_and_the_smaller_go_entry_by_entry(f: str, gradient: str) -> None:
+    found = derive(f, "x", shapes="a: n, b: n, x: n")
+    assert found.evidence.level == "proved"
+    assert found.to_numpy() == gradient
+
+
+def test_max_of_an_array_and_a_number_is_no_guess() -> None:
+    with pytest.raises(ReadError, match="two ways"):
+        derive("sum(max(x, 0))", "x", shapes="x: n")
+    assert derive("max(s, t)", "s", shapes="s:, t:").to_numpy() == "(s > t)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import pickle
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -310,3 +311,34 @@ def test_sizes_may_be_plain_symbols_and_come_back(name: str) -> None:
     assert found.answer.doit() == ((A + A.T) * x / n).doit()
     assert "def gradient_x(x, A)" in found.to_code()
     assert "A ∈ ℝ" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("write", "gradient"),
+    [
+        (lambda s, t: sympy.Max(0, s), "step(s)"),
+        (sympy.Max, "step(s - t)"),
+        (lambda s, t: sympy.Min(s, 0), "1 - step(s)"),
+        (lambda s, t: sympy.Heaviside(s) * s, "step(s)"),
+        (lambda s, t: sympy.Piecewise((s**2, s > 0), (0, True)), "2*s*step(s)"),
+        (lambda s, t: sympy.Piecewise((s, s >= t), (3 * s, True)), "-2*(1 - step(-s + t)) + 3"),
+    ],
+)
+def test_choices_of_scalars_are_read(write: Any, gradient: str) -> None:
+    s, t = sympy.symbols("s t")
+    found = derive(write(s, t), s)
+    assert found.evidence.level == "proved"
+    assert found.answer is not None
+    for at in ({s: 3.0, t: 2.0}, {s: -3.0, t: 2.0}, {s: 1.0, t: 1.5}):
+        slope = sympy.diff(write(s, t), s).subs(at)
+        assert found.answer.subs(at).doit() == pytest.approx(float(slope)), gradient
+
+
+def test_choices_of_entries_are_read() -> None:
+    n = sympy.symbols("n")
+    x, a = sympy.MatrixSymbol("x", n, 1), sympy.MatrixSymbol("a", n, 1)
+    assert derive(sympy.Max(0, 1 - (a.T * x)[0]), x).to_numpy() == "-(1 - a @ x > 0) * a"
+    leaky = x.applyfunc(lambda v: sympy.Piecewise((v, v > 0), (v / 10, True)))
+    assert derive((a.T * leaky)[0], x).evidence.level in ("proved", "verified")
+    with pytest.raises(SymgradError, match="Piecewise"):
+        derive(sympy.Piecewise((sympy.Symbol("s"), sympy.Symbol("s") > 0)), "s")

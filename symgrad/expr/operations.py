@@ -34,6 +34,7 @@ from symgrad.expr.build import (
     scalar_product,
     scale,
     split_scale,
+    subtract,
     transpose,
 )
 from symgrad.expr.functions import apply_scalar
@@ -67,12 +68,14 @@ __all__ = [
     "inverse",
     "jacobian",
     "kron",
+    "larger",
     "log_softmax",
     "logdet",
     "logsumexp",
     "matpower",
     "norm",
     "rebuild",
+    "smaller",
     "softmax",
     "trace",
     "vec",
@@ -230,6 +233,28 @@ def axis_sum(m: Expr, axis: int) -> Expr:
     if is_column(m) and axis == 0:
         return entry_sum(m)
     return matmul(transpose(m), ones(m.shape[0])) if axis == 0 else matmul(m, ones(m.shape[1]))
+
+
+def larger(a: Expr, b: Expr) -> Expr:
+    """The larger one, entry by entry: b + relu(a - b).
+
+    >>> larger(Symbol("s"), S.Zero)
+    relu(s)
+    """
+    if _is_nothing(a):
+        a, b = b, a
+    return add(b, apply("relu", subtract(a, b)))
+
+
+def smaller(a: Expr, b: Expr) -> Expr:
+    """The smaller one, entry by entry: b - relu(b - a)."""
+    if _is_nothing(b):
+        a, b = b, a
+    return subtract(b, apply("relu", subtract(b, a)))
+
+
+def _is_nothing(e: Expr) -> bool:
+    return e is S.Zero or isinstance(e, ZeroMatrix)
 
 
 def entry_max(m: Expr) -> Expr:

@@ -10,7 +10,6 @@ from sympy import Expr, S
 from symgrad.errors import ReadError, ShapeError
 from symgrad.expr import (
     add,
-    apply,
     axis_max,
     axis_sum,
     commutation,
@@ -27,6 +26,7 @@ from symgrad.expr import (
     inverse,
     is_scalar,
     kron,
+    larger,
     log_softmax,
     logdet,
     logsumexp,
@@ -36,6 +36,7 @@ from symgrad.expr import (
     ones,
     scale,
     shape_text,
+    smaller,
     softmax,
     subtract,
     trace,
@@ -98,19 +99,28 @@ def _extremum(whole: Callable[[Expr], Expr] | None, along: Callable[[Expr, int],
     def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         if len(positional) == 2 and not keywords:
             a, b = scope.arguments(tree, positional, keywords, 2)
-            if a.kind == b.kind == "scalar" and (whole is None or positional[0].data != "name"):
-                if b.expr.is_zero:
-                    a, b = b, a
-                gap = subtract(b.expr, a.expr)
+            if a.kind == b.kind == "scalar":
                 return Value(
-                    subtract(b.expr, apply("relu", gap))
-                    if whole is None
-                    else add(a.expr, apply("relu", gap)),
-                    "scalar",
+                    larger(a.expr, b.expr) if whole is not None else smaller(a.expr, b.expr), "scalar"
                 )
+            scope.fail(
+                ReadError, f"{tree.children[0]} of an array and something else can be meant in two ways", tree,
+                hint="max(x, axis=0) is the largest along an axis, maximum(x, 0) and minimum(x, 0) go entry by entry",
+            )  # fmt: skip
         if whole is None or along is None:
-            scope.fail(ReadError, "min takes two scalars", tree)
+            scope.fail(ReadError, "min takes two scalars", tree, hint="minimum(a, b) goes entry by entry")
         return _sum_like(whole, along)(scope, tree, positional, keywords)
+
+    return read
+
+
+def _by_pairs(choose: Callable[[Expr, Expr], Expr]) -> Handler:
+    """maximum(a, b), minimum(a, b): entry by entry, with broadcasting."""
+
+    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+        a, b = scope.arguments(tree, positional, keywords, 2)
+        a, b = scope.broadcast(a, b, tree, str(tree.children[0]))
+        return Value(choose(a.expr, b.expr), a.kind)
 
     return read
 
@@ -281,6 +291,8 @@ FUNCTIONS_OF_THE_LANGUAGE: dict[str, Handler] = {
     "mean": _sum_like(lambda x: divide(entry_sum(x), _count(x)), _mean_along),
     "max": _extremum(entry_max, axis_max),
     "min": _extremum(None, None),
+    "maximum": _by_pairs(larger),
+    "minimum": _by_pairs(smaller),
     "norm": _norm,
     "tr": _one(trace, "matrix"),
     "trace": _one(trace, "matrix"),

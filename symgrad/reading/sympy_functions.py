@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import sympy
 from sympy import Add, Basic, Expr, Lambda, Mul, S
@@ -19,17 +20,28 @@ from symgrad.expr import (
     entry_sum,
     is_matrix,
     is_scalar,
+    larger,
     logdet,
     logsumexp,
     power,
     scale,
+    smaller,
     split_scale,
     transpose,
 )
 from symgrad.expr.entrywise import lift
-from symgrad.expr.functions import sigmoid, softplus
+from symgrad.expr.functions import sigmoid, softplus, step
 
-__all__ = ["applied", "entry_power", "has_transpose", "log_of", "named_functions", "outside", "turned"]
+__all__ = [
+    "applied",
+    "entry_power",
+    "has_transpose",
+    "log_of",
+    "named_functions",
+    "outside",
+    "piecewise",
+    "turned",
+]
 
 _T = sympy.Dummy("t", real=True)
 
@@ -135,6 +147,7 @@ def named_functions(e: Expr) -> Expr:
     >>> named_functions(sympy.log(1 / (1 + sympy.exp(-t))))
     log(sigmoid(t))
     """
+    e = e.replace(lambda p: isinstance(p, _CHOICES), _choice)
     if not e.has(sympy.exp):
         return e
     e = e.replace(_is_logistic, lambda p: sigmoid(scale(-1, _one_plus_exp(p.base))) ** (-p.exp))
@@ -143,6 +156,42 @@ def named_functions(e: Expr) -> Expr:
         lambda f: isinstance(f, sympy.log) and _one_plus_exp(f.args[0]) is not None,
         lambda f: softplus(_one_plus_exp(f.args[0])),
     )
+
+
+_CHOICES = (sympy.Max, sympy.Min, sympy.Heaviside, sympy.Piecewise)
+
+
+def _choice(e: Expr) -> Expr:
+    """Max, Min, Heaviside and Piecewise of scalars by relu and step."""
+    if isinstance(e, sympy.Heaviside):
+        return step(e.args[0])
+    if isinstance(e, sympy.Piecewise):
+        return piecewise(e.args)
+    return reduce(
+        larger if isinstance(e, sympy.Max) else smaller, sorted(e.args, key=lambda a: not a.is_Number)
+    )
+
+
+def piecewise(branches: Sequence[Basic]) -> Expr:
+    """The branches (value, condition), each with the step of its condition; the last holds everywhere else.
+
+    >>> t = sympy.Symbol("t", real=True)
+    >>> piecewise(sympy.Piecewise((t**2, t > 0), (0, True)).args)
+    t**2*step(t)
+
+    Raises   UnsupportedError for a condition that is no inequality, or where no branch holds
+    """
+    first, *rest = branches
+    value, condition = first.args
+    if condition == sympy.true:
+        return value
+    if not rest or not isinstance(condition, sympy.core.relational._Inequality):
+        raise UnsupportedError(f"a Piecewise with the condition {condition} and {len(rest)} more branches")
+    gap = condition.gts - condition.lts
+    holds = (
+        step(gap) if isinstance(condition, sympy.StrictGreaterThan | sympy.StrictLessThan) else 1 - step(-gap)
+    )
+    return holds * value + (1 - holds) * piecewise(rest)
 
 
 def _one_plus_exp(e: Basic) -> Expr | None:

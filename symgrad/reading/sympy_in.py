@@ -129,7 +129,7 @@ def _is_closed(node: Basic) -> bool:
 
 def _reads_itself(node: Basic) -> bool:
     """What is not read part by part: sums over entries, entries, blocks."""
-    return isinstance(node, sympy.Sum | MatrixElement | BlockMatrix)
+    return isinstance(node, sympy.Sum | sympy.Piecewise | MatrixElement | BlockMatrix)
 
 
 def _convert(node: Basic, args: list[Expr | Blocks]) -> Expr | Blocks:
@@ -180,9 +180,18 @@ def _on_matrices(node: Basic, args: list[Expr]) -> Expr:
             f"a {type(node).__name__} is not read from SymPy expressions",
             hint="write the formula with MatrixSymbol; numbers are put in afterwards, with subs",
         )
-    if isinstance(node, sympy.Function | sympy.Pow):
+    if isinstance(node, sympy.Piecewise):
+        sides = {s: as_scalar(_plain(_read(s))) for pair in node.args for s in _sides(pair)}
+        return named_functions(node.xreplace(sides))
+    if isinstance(node, sympy.Function | sympy.Pow | sympy.Max | sympy.Min):
         return named_functions(rebuild(node, [as_scalar(a) if is_matrix(a) else a for a in args]))
     return rebuild(node, args)
+
+
+def _sides(pair: Basic) -> list[Expr]:
+    """The value of a branch, and the two sides of its condition."""
+    value, condition = pair.args
+    return [value, *(condition.args if isinstance(condition, sympy.core.relational.Relational) else ())]
 
 
 def _plain(value: Expr | Blocks) -> Expr:
