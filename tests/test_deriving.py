@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 import sympy
-from sympy import Symbol
+from sympy import Expr, Symbol
 
 from symgrad.api import Derivation, derive, gradients
 from symgrad.checking.answers import check_answer
 from symgrad.checking.derivation import check_steps
+from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.numeric import check_equation
 from symgrad.errors import (
     CheckError,
@@ -23,6 +24,7 @@ from symgrad.errors import (
 from symgrad.expr import Gradient, Model, ScalarGradient, add, matmul, negate, scale, size, walk
 from symgrad.reading import read_model, read_question
 from symgrad.rendering import to_numpy
+from symgrad.verifying import verify
 
 QUESTIONS = [
     ("norm(X @ w - y)**2 / n", "w", "X: n d, w: d, y: n", ""),
@@ -323,3 +325,27 @@ def test_sympy_lets_shapes_pass_that_do_not_fit() -> None:
     A, x, b = sympy.MatrixSymbol("A", m, n), sympy.MatrixSymbol("x", n, 1), sympy.MatrixSymbol("b", n, 1)
     with pytest.raises(ShapeError):
         derive(sympy.Trace(A * x * b), x)
+
+
+@pytest.mark.parametrize(
+    ("f", "second", "wrong"),
+    [
+        ("x**2 * exp(-x)", "(x**2 - 4*x + 2) * exp(-x)", "(x**2 - 2*x + 2) * exp(-x)"),
+        ("sin(a*x)", "-a**2 * sin(a*x)", "a**2 * sin(a*x)"),
+        ("sigmoid(x)", "sigmoid(x) * (1 - sigmoid(x)) * (1 - 2*sigmoid(x))", "sigmoid(x) * (1 - sigmoid(x))"),
+        ("(a*x + 1)**4 / 12", "a**2 * (a*x + 1)**2", "a * (a*x + 1)**2"),
+    ],
+)
+def test_second_derivatives_by_a_scalar(f: str, second: str, wrong: str) -> None:
+    found = derive(f, "x", shapes="x:, a:", kind="hessian")
+    assert found.evidence.level == "proved"
+    words = [verify(c, f=f, wrt="x", shapes="x:, a:", kind="hessian").verdict for c in (second, wrong)]
+    assert words == ["proved", "refuted"]
+    model, target = read_question(f, shapes="x:, a:")
+    x = model.symbols["x"]
+    assert isinstance(x, Expr)
+    exact = FieldTest(model)
+    for text, equal in ((second, True), (wrong, False)):
+        _, answer = read_question(text, model=model)
+        evidence = exact.hessian_equals(target, x, answer)
+        assert evidence is None or equal

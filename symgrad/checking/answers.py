@@ -127,7 +127,7 @@ def _shared_sums(a: Expr, b: Expr) -> dict[Expr, Expr]:
 
 
 def _is_hessian(left: Expr) -> bool:
-    return isinstance(left, Jacobian) and isinstance(left.args[0], Gradient | ScalarGradient)
+    return isinstance(left, Jacobian | ScalarGradient) and isinstance(left.args[0], Gradient | ScalarGradient)
 
 
 def _compared(
@@ -138,7 +138,7 @@ def _compared(
     if structure is not None:
         return check_structured(model, f, x, answer, structure, count=count, sets=sets)
     if isinstance(left, Gradient | ScalarGradient):
-        return check_gradient(model, f, x, answer, count=count, sets=sets)
+        return check_gradient(model, left.args[0], x, answer, count=count, sets=sets)
     if isinstance(left, Differential | ScalarDifferential):
         return check_differential(model, f, x, differential(x), answer, count=count, sets=sets)
     if isinstance(left, Jacobian):

@@ -135,9 +135,11 @@ class FieldTest:
             twice = scope.seeded(x, u[None]).seeded(x, v[None, None]).at(f).get(3)
             slope = np.zeros((1, 1, 1), dtype=np.int64) if twice is None else twice.reshape(twice.shape[-3:])
             field = scope.level.field
+            if not is_matrix(x):
+                return [(field.times(value, field.times(u, v)), slope)]
             return [(field.product(_stacked(u).swapaxes(-1, -2), field.product(value, _stacked(v))), slope)]
 
-        if not fits(answer, jacobian_shape(x, x)):
+        if not fits(answer, jacobian_shape(x, x) if is_matrix(x) else ()):
             return None
         return self._tested((answer, f, x), compare, derived=(f, f))
 

@@ -150,15 +150,18 @@ class Prover:
         return self._decided(both, keep=x)
 
     def hessian_equals(self, f: Expr, x: Expr, answer: Expr) -> bool | None:
-        """Whether the answer is H[i, j] = d^2 f / (d x_i d x_j) for a vector x."""
+        """Whether the answer is H[i, j] = d^2 f / (d x_i d x_j) for a vector x, or the second derivative by a scalar."""
         if self.model.has_loops:
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            second = forms.derivative_of(lambda: forms.scalar(f), x, (0, None), (1, None))
+            places = ((0, None), (1, None)) if is_matrix(x) else ((None, None), (None, None))
+            second = forms.derivative_of(lambda: forms.scalar(f), x, *places)
             return second, self._terms(forms, answer)
 
-        if not is_matrix(x) or x.shape[1] != 1 or not fits(answer, (x.shape[0], x.shape[0])):
+        if (is_matrix(x) and x.shape[1] != 1) or not fits(
+            answer, jacobian_shape(x, x) if is_matrix(x) else ()
+        ):
             return None
         return self._decided(both, keep=x)
 
