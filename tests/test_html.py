@@ -105,7 +105,9 @@ def test_every_display_has_its_latex_to_copy(pages: dict[tuple[str, bool], str])
 
 def test_words_are_never_markup() -> None:
     words = '<script>alert("x")</script> & </p> $x$'
-    text = write_html(Document(plain(words), (Paragraph((Words(words),)),), words={"copy": words}))
+    text = write_html(
+        Document(plain(words), (Paragraph((Words(words),)),), words={"copy": words, "copied": words})
+    )
     assert "<script>alert" not in text
     read(text)
 

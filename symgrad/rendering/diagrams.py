@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sympy import Expr
@@ -103,38 +103,49 @@ def computation_graph(graph: Graph, lang: str = "en") -> str:
     }
     out: list[str] = []
     with _figure(lang, out) as axes:
+        from matplotlib.patches import FancyArrowPatch
+
         axes.figure.set_size_inches(min(1.25 * len(columns) + 0.4, 6.4), 0.62 * tallest + 0.35)
-        for e in graph.edges:
-            (x0, y0), (x1, y1) = at[e.start], at[e.end]
-            axes.annotate(
-                "",
-                (x1 - 0.42, y1),
-                xytext=(x0 + 0.34, y0),
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": "black",
-                    "linewidth": 0.7,
-                    "shrinkA": 0,
-                    "shrinkB": 0,
-                },
-            )
-            label = _mathtext(e.label) if e.label else ""
-            if label:
-                axes.text(
-                    (x0 + x1) / 2 - 0.1, (y0 + y1) / 2 + 0.1, label, ha="center", va="bottom", fontsize=7.5,
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
-                )  # fmt: skip
-        for name, (x, y) in at.items():
-            style = "square,pad=0.32" if name in graph.defined else "round,pad=0.32,rounding_size=0.5"
-            fill = "0.92" if name in graph.defined else "white"
-            axes.text(
-                x, y, _mathtext(graph.names[name]) or name, ha="center", va="center",
-                bbox={"boxstyle": style, "facecolor": fill, "edgecolor": "black", "linewidth": 0.8},
-            )  # fmt: skip
         axes.set_xlim(-0.6, 2.0 * (len(columns) - 1) + 0.6)
         axes.set_ylim(-(tallest - 1) / 2 - 0.55, (tallest - 1) / 2 + 0.55)
         axes.axis("off")
+        boxes = {}
+        for name, (x, y) in at.items():
+            style = "square,pad=0.32" if name in graph.defined else "round,pad=0.32,rounding_size=0.5"
+            fill = "0.92" if name in graph.defined else "white"
+            shown = axes.text(
+                x, y, _mathtext(graph.names[name]) or name, ha="center", va="center", zorder=3,
+                bbox={"boxstyle": style, "facecolor": fill, "edgecolor": "black", "linewidth": 0.8},
+            )  # fmt: skip
+            boxes[name] = shown.get_bbox_patch()
+        for e in graph.edges:  # drawn after the boxes (zorder), which have their places then
+            axes.add_patch(
+                FancyArrowPatch(
+                    at[e.start], at[e.end], patchA=boxes[e.start], patchB=boxes[e.end], shrinkA=0, shrinkB=0,
+                    arrowstyle="-|>,head_length=5,head_width=2", color="black", linewidth=0.7, zorder=4,
+                    connectionstyle="arc3,rad=0.3" if _passes(at[e.start], at[e.end], at.values()) else "arc3",
+                )
+            )  # fmt: skip
+            label = _mathtext(e.label) if e.label else ""
+            if label:
+                (x0, y0), (x1, y1) = at[e.start], at[e.end]
+                # Nearer to the start, where the edges into a node are still apart; upon the edge, which it interrupts.
+                axes.text(
+                    x0 + 0.42 * (x1 - x0), y0 + 0.42 * (y1 - y0), label, ha="center", va="center", fontsize=7.5, zorder=5,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
+                )  # fmt: skip
     return out[0]
+
+
+def _passes(
+    start: tuple[float, float], end: tuple[float, float], places: Iterable[tuple[float, float]]
+) -> bool:
+    """Whether the straight edge between two nodes goes through a third one."""
+    (x0, y0), (x1, y1) = start, end
+    return any(
+        min(x0, x1) < x < max(x0, x1) and abs(y0 + (y1 - y0) * (x - x0) / (x1 - x0) - y) < 0.4
+        for x, y in places
+    )
 
 
 def product_of(value: Expr) -> list[Expr]:
