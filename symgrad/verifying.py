@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
@@ -13,7 +13,7 @@ from symgrad.api import derive
 from symgrad.deriving.steps import Evidence
 from symgrad.errors import ReadError, SymgradError
 from symgrad.expr import Model, substitute
-from symgrad.reading.claim import Claim, Context, Kind, Layout, is_latex, read_claim
+from symgrad.reading.claim import Claim, Context, Kind, Layout, is_latex, read_claim, separate_claims
 from symgrad.reading.context import Shapes, Words
 
 if TYPE_CHECKING:  # the checkers bring NumPy along and are imported on use
@@ -175,11 +175,27 @@ def verdict_on(text: str, context: Context, *, seconds: float = 10.0, shapes_sai
     start = time.perf_counter()
     try:
         with time_limit(seconds), alarm(seconds):
-            claim = read_claim(text, context)
+            separate = separate_claims(text, context)
+            if len(separate) == 1:
+                claim = read_claim(text, context)
+        if len(separate) > 1:
+            share = seconds / len(separate)
+            return _weakest(
+                [verdict_on(t, c, seconds=share, shapes_said=shapes_said) for t, c in separate], text
+            )
     except OutOfTime as out:
         note = Note("budget.time", {"budget": str(out)})
         return Verdict(Claim(Model(()), (), read_as=text), text, "undecided", Evidence("none"), notes=(note,))
     return _found(claim, text, seconds, start, shapes_said)
+
+
+def _weakest(verdicts: Sequence[Verdict], text: str) -> Verdict:
+    """The verdict on a text of several claims: the first that is wrong or not decided, else the weakest evidence."""
+    order = ("refuted", "undecided", "agrees", "verified", "proved")
+    worst = min(verdicts, key=lambda v: order.index(v.verdict))
+    read_as = "; ".join(v.claim.read_as for v in verdicts)
+    claim = worst.claim if worst.verdict == "refuted" else replace(worst.claim, read_as=read_as)
+    return replace(worst, claim=claim, text=text, seconds=sum(v.seconds for v in verdicts))
 
 
 def _found(claim: Claim, text: str, seconds: float, start: float, shapes_said: bool) -> Verdict:

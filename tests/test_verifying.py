@@ -508,6 +508,37 @@ def test_an_update_says_what_the_derivative_is(update: str, of: str, wrt: str, v
     assert found == verdict
 
 
+SOFTMAX = {
+    "given": ["z = W @ x + b", "p = softmax(z)", "L = -y @ log(p)", "delta = p - y"],
+    "shapes": "W: k d, x: d, b: k, y: k",
+    "assume": "y: onehot",
+}
+
+
+@pytest.mark.parametrize(
+    ("claims", "verdict"),
+    [
+        (r"\nabla_W L = \delta x^\top, \quad \nabla_b L = \delta", "proved"),
+        (r"\nabla_W L = \delta x^\top, \quad \nabla_b L = -\delta", "refuted"),
+        (r"\nabla_W L = -\delta x^\top, \quad \nabla_b L = \delta", "refuted"),
+        (r"\nabla_W L = \delta x^\top, \quad \delta = p - y", "proved"),
+        (r"\nabla_W L = \delta x^\top, \quad \delta = y - p", "refuted"),
+        (r"\nabla_W L = e x^\top, \nabla_b L = e \quad\text{with}\quad e = p - y", "proved"),
+        (r"\begin{aligned} \nabla_W L &= \delta x^\top \\ \nabla_x L &= W \delta \end{aligned}", "refuted"),
+    ],
+)
+def test_every_claim_of_a_display_is_judged(claims: str, verdict: str) -> None:
+    assert verify(claims, **SOFTMAX).verdict == verdict
+
+
+def test_names_of_functions_that_are_not_called_can_be_defined() -> None:
+    assert verify(
+        "dL/dx = 2 * (x - mean)", given=["mean = m", "L = norm(x - mean)**2"], shapes="x: n, m:"
+    ).is_right
+    with pytest.raises(ReadError, match="mean is a function"):
+        verify("dL/dx = x", given=["mean = m", "L = mean(x)"], shapes="x: n, m:")
+
+
 # --- claims as they stand in lecture notes, right and wrong ones with their own key ---------------------------------
 
 

@@ -13,7 +13,14 @@ from typing import Literal, NoReturn
 
 from sympy import Expr, Symbol
 
-from symgrad.errors import DeriveError, NameUnknownError, ReadError, ShapeError, UnsupportedError
+from symgrad.errors import (
+    DeriveError,
+    NameUnknownError,
+    ReadError,
+    ShapeError,
+    SymgradError,
+    UnsupportedError,
+)
 from symgrad.expr import Family, Loop, Model, any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves
 from symgrad.reading import read_model, read_question
 from symgrad.reading.context import Shapes, Words, shape_lists
@@ -102,7 +109,7 @@ def is_latex(text: str) -> bool:
     >>> is_latex(r"\frac{2}{n} X^T r"), is_latex("2 * X.T @ r / n")
     (True, False)
     """
-    return bool(re.search(r"[\\{}^$]", text))
+    return bool(re.search(r"[\\{}^$∂∇ᵀ⊤⊙∑²]", text))
 
 
 def read_claim(text: str, context: Context) -> Claim:
@@ -120,7 +127,27 @@ def read_claim(text: str, context: Context) -> Claim:
     """
     if is_latex(text) or (context.definitions_latex and not context.definitions and context.model is None):
         return _latex(text, context)
-    return _Reader(text, context).claim()
+    try:
+        return _Reader(text, context).claim()
+    except ReadError as plain:
+        if type(plain) is not ReadError or "'" not in text:
+            raise
+        try:
+            return _latex(text, context)  # (fg)' = f'g + fg'
+        except SymgradError:
+            raise plain from None
+
+
+def separate_claims(text: str, context: Context) -> list[tuple[str, Context]]:
+    """The claims of a text that makes several, each with its context; else the text alone.
+
+    Raises   SymgradError
+    """
+    if not is_latex(text):
+        return [(text, context)]
+    from symgrad.reading.latex import claims_in
+
+    return claims_in(text, context)
 
 
 def _latex(text: str, context: Context) -> Claim:

@@ -7,6 +7,7 @@ that were not declared are found by trying every reading of the names; the text 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -343,10 +344,14 @@ class Elaborator:
             return result
         self.fail(ReadError, "a bound is a number, a name, or a sum of those", tree)
 
+    def _is_called(self, name: str) -> bool:
+        """Whether the text calls a function: a name such as delta or mean is free where it does not."""
+        return re.search(rf"\b{re.escape(name)}\s*\(", self.source) is not None
+
     def _definition(self, part: Statement, index: Symbol | None) -> Definition:
         target, formula = part.tree.children
         name = str(target.children[0])
-        if name in handlers() or name in FUNCTIONS:
+        if name in FUNCTIONS or (name in handlers() and self._is_called(name)):
             self.fail(ReadError, f"{name} is a function and cannot be defined", target.children[0])
         entries = index is None and indices.by_entries(self, target)
         if len(target.children) == 2 and not entries:

@@ -15,6 +15,7 @@ from sympy import Expr
 from symgrad.errors import (
     ReadError,
     ShapeError,
+    SymgradError,
     UnsupportedError,
 )
 from symgrad.expr import (
@@ -25,16 +26,15 @@ from symgrad.reading.claim import Claim, Context
 from symgrad.reading.latex_claims import Claims, in_text_language
 from symgrad.reading.latex_context import Setting, shared_setting
 from symgrad.reading.latex_explore import explore
-from symgrad.reading.latex_scope import Scope
+from symgrad.reading.latex_scope import Scope, Unbound, marked, stem_of
 from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
 from symgrad.reading.latex_values import fits, has_index, lifted
 from symgrad.reading.latex_writing import derivative_parts
 
-__all__ = ["read_claim", "read_expression"]
+__all__ = ["claims_in", "read_claim", "read_expression"]
 
 _MOST_READINGS = 6
-__all__ = ["read_claim", "read_expression"]
 
 
 def read_claim(text: str, context: Context) -> Claim:
@@ -69,6 +69,56 @@ def read_claim(text: str, context: Context) -> Claim:
             hint="write brackets, or say in the symbols what the names stand for",
         )  # fmt: skip
     return replace(first, readings=tuple(others))
+
+
+def claims_in(text: str, context: Context) -> list[tuple[str, Context]]:
+    r"""The claims of a display that makes several, each in the place where it stands; else the text alone.
+
+    Equations for names that are known are claims of their own; those for new names belong to every claim.
+
+    >>> context = Context(("L = g @ W @ x",), shapes="g: m, W: m n, x: n")
+    >>> [t.strip() for t, _ in claims_in(r"\nabla_W L = g x^\top, \nabla_x L = W^\top g", context)]
+    ['\\nabla_W L = g x^\\top,', ', \\nabla_x L = W^\\top g']
+
+    Raises   SymgradError
+    """
+    setting = shared_setting(context)
+    statements = parse_statements(text, setting.words)
+    equations = [s for s in statements if s.kind == "chain" and s.parts[1].text in ("=", ":=")]
+    derivatives = [s for s in equations if _is_derivative(s.parts[0])]
+    known = [
+        s for s in equations if s not in derivatives and not _is_range(s) and _is_known(s, setting, text)
+    ]
+    if not derivatives or len(derivatives) + len(known) < 2:
+        return [(text, context)]
+    plain = replace(context, target=None, wrt=None, f=None, kind=None) if context.f is None else context
+    found: list[tuple[str, Context]] = []
+    for claim in (*derivatives, *known):
+        others = [s for s in (*derivatives, *known) if s is not claim]
+        if claim in known:
+            others += [s for s in statements if s not in equations]
+        found.append((_blanked(text, others), plain if claim in known else context))
+    return found
+
+
+def _is_known(equation: Node, setting: Setting, text: str) -> bool:
+    """Whether an equation is about a name that the definitions have."""
+    scope = setting.scope(text)
+    scope.may_bind = True
+    m = marked(equation.parts[0])
+    try:
+        return stem_of(m.base) is not None and bool(scope.symbol(m))
+    except (SymgradError, Unbound):
+        return False
+
+
+def _blanked(text: str, statements: Sequence[Node]) -> str:
+    """The text with spaces in place of some statements, so that all others keep their places."""
+    kept = list(text)
+    for s in statements:
+        for k in range(s.at, s.end):
+            kept[k] = "\n" if kept[k] == "\n" else " "
+    return "".join(kept)
 
 
 def read_expression(text: str, context: Context, shape: tuple[Expr, ...] | None = None) -> Expr:

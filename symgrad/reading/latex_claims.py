@@ -68,6 +68,7 @@ class Claims(LeftSides):
 
     def claim(self, statement: Node) -> Claim:
         """The claim of a statement."""
+        statement = self._without_set(statement)
         sides = list(statement.parts[0::2]) if statement.kind == "chain" else [statement]
         update = update_of(statement)
         if update is None and statement.kind == "chain":
@@ -87,6 +88,7 @@ class Claims(LeftSides):
             if found is None:
                 return self._identity(sides)
             left = found
+        self._may_name_gradients(left)
         for letter in [k for k, i in self.scope.indices.items()]:
             self.scope.indices[letter].kept = True
         self.scope.may_bind = False
@@ -96,6 +98,24 @@ class Claims(LeftSides):
             for v, side in zip(values, right, strict=True):
                 self._check_places(v.expr, side)
         return self._made(left, values)
+
+    def _without_set(self, statement: Node) -> Node:
+        r"""A claim without the space that it says its value is in: = W^\top g \in \mathbb{R}^n."""
+        parts = statement.parts
+        if statement.kind != "chain" or len(parts) < 5 or parts[-2].text != "in":
+            return statement
+        space = parts[-1].parts[0] if parts[-1].kind == "scripted" else parts[-1]
+        if space.kind != "letter" or space.mark != "mathbb":
+            return statement
+        self.scope.note(f"{self.meaning.shown(parts[-1])} is passed over")
+        return replace(statement, parts=parts[:-2])
+
+    def _may_name_gradients(self, left: Left) -> None:
+        """Where d stands for nothing else, dz on the right is the gradient of the same function by z."""
+        scope = self.scope
+        if scope.increments_of is None and left.kind != "differential" and is_scalar(left.of):
+            if "d" not in scope.names and "d" not in scope.sizes:
+                scope.increments_of = left.of
 
     def _right(self, side: Node) -> Val:
         """A right side; a product of one factor sums over its repeated indices too."""
@@ -383,9 +403,15 @@ class Claims(LeftSides):
             symbols = {**model.symbols, leaf_name(left.of): left.of}
             model = replace(model, items=(*model.items, left.first), symbols=symbols)
         return Claim(
-            model, links, kind, left.of, left.wrt, left.layout or self.setting.context.layout, indices,
+            model, links, kind, left.of, left.wrt, left.layout or self._asked_layout(left, kind), indices,
             of_entry, wrt_entry, read_as=shown,
         )  # fmt: skip
+
+    def _asked_layout(self, left: Left, kind: Kind) -> Layout | None:
+        """The layout of the question, as far as it is about this derivative."""
+        asked = self.setting.context.layout
+        other = self.setting.target is not None and left.of != self.setting.target
+        return None if other and kind == "jacobian" and asked == "gradient" else asked
 
     def _closed_sizes(self, links: tuple[Expr, ...]) -> None:
         """Every identity and vector of ones has a size."""

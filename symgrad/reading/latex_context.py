@@ -13,6 +13,7 @@ from symgrad.expr import (
     Correlate,
     Family,
     Softmax,
+    is_leaf,
     size,
     walk,
 )
@@ -23,6 +24,7 @@ from symgrad.reading.latex_functions import FUNCTION_WORDS
 from symgrad.reading.latex_notes import read_notes
 from symgrad.reading.latex_scope import Function
 from symgrad.reading.latex_setting import Setting
+from symgrad.reading.latex_values import untransposed
 
 __all__ = ["Setting", "setting_of", "shared_setting"]
 
@@ -130,12 +132,14 @@ def _axes(setting: Setting) -> None:
                 isinstance(node, MatMul)
                 and isinstance(node.args[-1], OneMatrix)
                 and node.args[-1].shape[0] == 1
+                and is_leaf(node.args[0])
             ):
                 biases.add(1)  # b 1^T: a sample is a column
             if (
                 isinstance(node, MatMul)
                 and isinstance(node.args[0], OneMatrix)
                 and node.args[0].shape[1] == 1
+                and is_leaf(untransposed(node.args[-1]))
             ):
                 biases.add(0)
             if isinstance(node, Correlate):

@@ -146,12 +146,19 @@ class Derivatives(Ranges):
         if not following or not subs:
             self.fail(ReadError, "a gradient without what it is of, or by", part, "write \\nabla_x f")
         used = 1 + (len(following) > 1 and following[1].kind == "paren" and following[1].text == "(")
-        return self.derivative(following[:used], [list(factors_of(subs[0]))], part), 1 + used
+        self.scope.any_layer = True
+        try:
+            return self.derivative(following[:used], [list(factors_of(subs[0]))], part), 1 + used
+        finally:
+            self.scope.any_layer = False
 
     def derivative(self, above: Sequence[Node], below: Sequence[Sequence[Node]], node: Node) -> Val:
         """A derivative inside a formula: the name that the notes gave it, or a derivative that is not worked out."""
         if len(below) != 1:
             self.fail(UnsupportedError, "a second derivative inside a formula is not read", node)
+        if len(above) == 1 and self.is_bare_function(above[0]):
+            at = below[0][0].at, below[0][-1].end
+            above = [above[0], Node("paren", (term_of(list(below[0])),), *at, "(")]
         of = self.quantity(list(above), node)
         wrt = self.quantity(list(below[0]), node)
         named = self._named_derivative(of, wrt)
@@ -187,7 +194,7 @@ class Derivatives(Ranges):
                         return turned(val(g))
                 return self.scope.oriented(g)
             if isinstance(wrt.expr, MatrixElement) and wrt.expr.args[0] == x:
-                return Val(entry_of(g, *wrt.expr.args[1:]))
+                return Val(entry_of(g, *wrt.expr.args[1:]), wrt.shape, wrt.axes)
         return None
 
     def _open_derivative(self, of: Val, wrt: Val, node: Node) -> Val:
@@ -195,6 +202,11 @@ class Derivatives(Ranges):
         x_entry = x.args[1:] if isinstance(x, MatrixElement) else None
         f_entry = f.args[1:] if isinstance(f, MatrixElement) else None
         x, f = (e.args[0] if isinstance(e, MatrixElement) else e for e in (x, f))
+        if is_leaf(x) and is_scalar(f) and not of.axes and wrt.axes and x_entry is not None:
+            k = next(a for a in wrt.axes if not a.is_Number)  # by a row or column: a column
+            return Val(
+                entry_of(gradient(f, x), *x_entry), (max(wrt.shape, key=lambda n: n != 1), S.One), (k, S.Zero)
+            )
         if of.axes or wrt.axes or not is_leaf(x):
             self.fail(UnsupportedError, "this derivative inside a formula is not read", node)
         if is_scalar(f):
@@ -206,6 +218,14 @@ class Derivatives(Ranges):
             if x.shape[1] == 1 and self.scope.choose(("layout", 0), 3, last_resort=True) == 1:
                 return turned(val(g))
             return turned(val(g)) if self.scope.rows and x.shape[1] == 1 else val(g)
+        if (
+            f_entry is not None
+            and x_entry is not None
+            and f.shape[1] == 1
+            and is_matrix(x)
+            and x.shape[1] != 1
+        ):
+            return Val(entry_of(gradient(MatrixElement(f, *f_entry), x), *x_entry))
         if any(s.shape[1] != 1 for s in (f, x) if is_matrix(s)):
             self.fail(UnsupportedError, "a derivative of or by a matrix inside a formula is not read", node)
         j = jacobian(f, x)

@@ -339,6 +339,15 @@ class Functions(Symbols):
                 return following[:2]
         return following[:1]
 
+    def is_bare_function(self, node: Node) -> bool:
+        r"""Whether a symbol alone is a function and no name: the sigma of d sigma / dx."""
+        m = marked(node)
+        stem = stem_of(m.base)
+        if stem is None or m.subs or m.sups or m.primes or self._is_name(m):
+            return False
+        elementwise = m.base.kind == "word" and stem in _ELEMENTWISE
+        return elementwise or stem == "sigma" or stem in self.scope.functions
+
     def _is_product(self, m: Marked, bracket: Node) -> bool:
         return self._named_call(m.node, m, [bracket]) is None and self._is_name(m)
 

@@ -30,7 +30,7 @@ from symgrad.reading.latex_setting import Setting
 from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, walk_nodes
 from symgrad.reading.latex_values import Val, has_index, lifted
-from symgrad.reading.latex_writing import derivative_parts, second_order
+from symgrad.reading.latex_writing import derivative_parts, second_order, term_of
 
 __all__ = ["Left", "LeftSides", "entry_of_array"]
 
@@ -101,6 +101,8 @@ class LeftSides:
     def derivative_side(self, side: Node) -> Left | None:
         r"""\frac{\partial f}{\partial x}, \nabla_x f, \partial f/\partial x, \frac{d}{dx} f, D f."""
         parts = list(side.parts) if side.kind == "term" else [side]
+        if len(parts) > 1 and self._at_itself(parts[-1]):
+            parts = parts[:-1]
         first = parts[0]
         if len(parts) == 1 and (entry_left := self._entry_of_derivative(first)) is not None:
             return entry_left
@@ -167,6 +169,11 @@ class LeftSides:
 
     def _derivative(self, above: Sequence[Node], below: Sequence[Node], hessian: bool, node: Node) -> Left:
         meaning = self.meaning
+        if len(above) == 1 and below and meaning.is_bare_function(above[0]):
+            bracket = Node("paren", (term_of(list(below)),), below[0].at, below[-1].end, "(")
+            above = [above[0], bracket]  # d sigma / dx
+        if (inside := _under_vec(below)) is not None:
+            return self._of_stacks(above, *inside, node)
         of = meaning.quantity(list(above), node)
         if not below:
             wrt = self._only_variable(list(above), node)
@@ -186,6 +193,19 @@ class LeftSides:
             )
         kind: Kind | None = "hessian" if hessian else None
         return Left(kind, f, x, f_entry, x_entry, axes, self._written_layout(of, wrt))
+
+    def _of_stacks(self, above: Sequence[Node], x: Node, turned_below: bool, node: Node) -> Left:
+        r"""\frac{\partial \operatorname{vec} F}{\partial (\operatorname{vec} X)^\top}: the Jacobian of stacked columns."""
+        inside = _under_vec(above)
+        of = self.meaning.quantity(list(above) if inside is None else [inside[0]], node)
+        wrt = self.meaning.quantity([x], node)
+        if of.is_scalar or of.axes is not None or wrt.axes is not None or not is_leaf(wrt.expr):
+            fail_at(UnsupportedError, "this derivative by a stacked matrix is not read", self.text, node.at)
+        turned_above = inside is not None and inside[1]
+        layout: Layout | None = None
+        if turned_above != turned_below:
+            layout = "numerator" if turned_below else "gradient"
+        return Left("jacobian", of.expr, wrt.expr, layout=layout)
 
     def _written_layout(self, of: Val, wrt: Val) -> Layout | None:
         r"""The layout that is written: \partial y/\partial x^T has the rows of y, \partial y^T/\partial x those of x."""
@@ -325,6 +345,15 @@ class LeftSides:
                     if is_leaf(e) and e not in found:
                         found.append(e)
         return found
+
+    def _at_itself(self, bar: Node) -> bool:
+        r"""|_x: a derivative by x is taken at x anyway."""
+        if bar.kind != "scripted" or bar.parts[0].kind != "eval" or len(bar.parts) != 2:
+            return False
+        inside = bar.parts[1].parts[0].parts
+        stem = stem_of(marked(inside[0]).base) if len(inside) == 1 else None
+        known = self.scope.names.get(stem or "")
+        return isinstance(known, Expr) and not self.setting.is_defined(known)
 
     def _second(self, above: Sequence[Node], variables: Sequence[Sequence[Node]], node: Node) -> Left:
         r"""\frac{\partial^2 f}{\partial x \partial y}: the derivative by y of the gradient by x."""
@@ -477,6 +506,22 @@ def _is_nabla(node: Node) -> bool:
     return node.kind == "nabla" or (node.kind == "scripted" and node.parts[0].kind == "nabla")
 
 
+def _under_vec(parts: Sequence[Node]) -> tuple[Node, bool] | None:
+    r"""What stands under \operatorname{vec}, and whether it is turned: vec(X), \operatorname{vec}(X)^\top, (vec X)^T."""
+    if len(parts) == 1 and parts[0].kind in ("scripted", "paren"):
+        bracket = parts[0].parts[0] if parts[0].kind == "scripted" else parts[0]
+        if bracket.kind == "paren" and len(bracket.parts) == 1 and bracket.parts[0].kind == "term":
+            inner = _under_vec(bracket.parts[0].parts)
+            return None if inner is None or inner[1] else (inner[0], parts[0].kind == "scripted")
+        return None
+    if len(parts) != 2 or parts[0].kind != "word" or parts[0].text != "vec":
+        return None
+    argument = parts[1]
+    turned = argument.kind == "scripted" and argument.parts[0].kind == "paren"
+    inside = argument.parts[0] if turned else argument
+    return (inside.parts[0] if inside.kind == "paren" and len(inside.parts) == 1 else inside), turned
+
+
 def _pair(below: Sequence[Node]) -> list[Node]:
     r"""The two variables of \nabla^2_{xy}, or of \nabla^2_{\mathbf{ww}}."""
     if len(below) != 1:
@@ -513,7 +558,7 @@ def entry_of_array(value: Val) -> tuple[Expr, Entry | None, tuple[Expr, ...]]:
         m, i, j = e.args
         if value.axes is None:
             return m, ((i,) if m.shape[1] == 1 else (i, j)), ()
-        along = value.axes[0]
+        along = next(a for a in value.axes if not a.is_Number)
         return m, tuple(None if p == along else p for p in (i, j)), (along,)
     if isinstance(e, Transpose):
         return e.arg, None, ()

@@ -33,6 +33,8 @@ from symgrad.expr import (
 from symgrad.reading.latex_derivatives import Derivatives
 from symgrad.reading.latex_scope import (
     contents,
+    marked,
+    stem_of,
 )
 from symgrad.reading.latex_tree import Node, same_writing, walk_nodes
 from symgrad.reading.latex_values import (
@@ -376,6 +378,8 @@ class Meaning(Derivatives):
             return prefix
         if (call := self._call(part, following)) is not None:
             return call
+        if (entry := self._indexed(part, following)) is not None:
+            return entry, 2
         slashed = self._slashed_derivative(parts, k)
         if slashed is not None:
             return slashed
@@ -399,12 +403,38 @@ class Meaning(Derivatives):
             self._text(part)
         return self.read(part), 1
 
+    def _indexed(self, part: Node, following: list[Node]) -> Val | None:
+        """W[i, j], x[i]: entries as programs write them."""
+        if (
+            not following
+            or following[0].kind != "paren"
+            or following[0].text != "["
+            or not following[0].parts
+        ):
+            return None
+        (inside,) = following[0].parts
+        items = inside.parts if inside.kind == "list" else (inside,)
+        m = marked(part)
+        scope = self.scope
+        if stem_of(m.base) is None or not all(i.kind in ("letter", "number", "sum") for i in items):
+            return None
+        letters = [n.text for i in items for n in walk_nodes(i) if n.kind == "letter"]
+        if not letters or not all(
+            c in scope.indices or (scope.may_bind and c not in scope.names) for c in letters
+        ):
+            return None
+        sub = Node("sub", (Node("group", (inside,), inside.at, inside.end),), inside.at, inside.end)
+        parts = part.parts if part.kind == "scripted" else (part,)
+        return self.read(Node("scripted", (*parts, sub), part.at, following[0].end))
+
     def evaluated(self, part: Node, bar: Node) -> Val:
         """A value at a point: |_{x = a}."""
         inside = [p for s in bar.parts[1:] for p in s.parts[0].parts]
         value = self.read(part)
         for item in inside:
             for equation in item.parts if item.kind == "list" else (item,):
+                if equation.kind != "chain" and is_leaf(self.read(equation).expr):
+                    continue  # at x, where everything is taken anyway
                 if equation.kind != "chain" or len(equation.parts) != 3 or equation.parts[1].text != "=":
                     self.fail(ReadError, "this evaluation bar is not read", bar, "write |_{x = a}")
                 name, point = self.read(equation.parts[0]), self.read(equation.parts[2])

@@ -123,7 +123,10 @@ def _value(setting: Setting, reader: object, text: str) -> tuple[Expr, tuple[str
         if e is None or isinstance(e, Family):
             return None
         return e, tuple(letters)
-    if not re.search(r"[-+*/@(]", text) or re.search(r"[A-Za-z]\s+[A-Za-z]|[^\x00-\x7f\\]|\\", text):
+    entry = re.fullmatch(r"[A-Za-z]\w*\[\d+(\s*,\s*\d+)?\]", text) is not None
+    if not (entry or re.search(r"[-+*/@(]", text)) or re.search(
+        r"[A-Za-z]\s+[A-Za-z]|[^\x00-\x7f\\]|\\", text
+    ):
         return None
     try:
         return reader._expression(text), tuple(letters)  # type: ignore[attr-defined]

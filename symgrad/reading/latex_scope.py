@@ -17,7 +17,7 @@ from symgrad.errors import NameUnknownError, ShapeError, SymgradError
 from symgrad.expr import Family, is_leaf, is_matrix, is_scalar, leaf_name
 from symgrad.reading.latex_tokens import fail_at
 from symgrad.reading.latex_tree import Node, letters_of, parse_statements, same_writing, walk_nodes
-from symgrad.reading.latex_values import Fresh, Val, entry_of, index_symbol, row_or_column, val
+from symgrad.reading.latex_values import Fresh, Val, entry_of, index_symbol, row_or_column, turned, val
 
 __all__ = [
     "Alias",
@@ -206,6 +206,7 @@ class Scope:
     zero_based whether indices of the formula count from zero
     base_said  whether the bounds of a sum say where they start
     columns_by_entries  whether columns next to one another are multiplied entry by entry
+    any_layer  whether a symbol without its layer may be of any of them
     unread     definitions that could not be read, and why
     """
 
@@ -236,6 +237,7 @@ class Scope:
     fresh: Fresh = field(default_factory=Fresh)
     opened: dict[int, Expr] = field(default_factory=dict)
     unread: Sequence[tuple[str, SymgradError]] = ()
+    any_layer: bool = False
 
     # --- choices -----------------------------------------------------------------------------------
 
@@ -465,6 +467,10 @@ class Scope:
             found = self._by_name(m, other_case(letters), entries_only=True)
             if found is not None:
                 return found
+        if self.any_layer and not m.subs and not m.sups and letters is not None:
+            found = self._at_some_layer(letters)
+            if found is not None:
+                return found
         for accented in stems(m.base):
             found = self._without_remarks(m, accented)
             if found is not None:
@@ -482,6 +488,18 @@ class Scope:
         known = sorted(n for n in self.names if not n.startswith("_"))
         hint = "the names are " + ", ".join(known[:30]) if known else "nothing is declared"
         fail_at(kind, f"{shown} is not known", self.source, m.node.at, hint, self.why_unread(m))
+
+    def _at_some_layer(self, stem: str) -> tuple[Val, tuple[Node, ...]] | None:
+        r"""The a of \nabla_a C, where only a1, a2, .. are known: the layer for which the shapes fit."""
+        layered = sorted(n for n in self.names if re.fullmatch(rf"{re.escape(stem)}_?\d+", n))
+        if not layered:
+            return None
+        name = layered[self.choose(("layer of", stem), len(layered))]
+        found = self.names[name]
+        if isinstance(found, Family):
+            return None
+        self.note(f"{stem} is read as {name}")
+        return self.oriented(found), ()
 
     def why_unread(self, m: Marked) -> tuple[str, ...]:
         """Which definitions of a symbol there are that could not be read, and why."""
@@ -604,7 +622,10 @@ class Scope:
             for axis, other in ((0, 1), (1, 0)):
                 if rest[axis].kind == "colon":
                     at = self.place(rest[other], found.shape[other], m.node)
-                    return row_or_column(found, at, other, self.fresh)
+                    value = row_or_column(found, at, other, self.fresh)
+                    if other == 0 and self.choose(("row", 0), 2) == 1:
+                        return turned(value)  # A_{i:} as a row
+                    return value
             label = self.picks(rest[1])
             if label is not None:
                 return self.picked(found, self.place(rest[0], found.shape[0], m.node), label.expr)
@@ -662,8 +683,6 @@ class Scope:
     def oriented(self, e: Expr) -> Val:
         """A symbol's value; where vectors are written as rows, a vector is a row."""
         if self.rows and is_matrix(e) and e.shape[1] == 1 and e.shape[0] != 1:
-            from symgrad.reading.latex_values import turned
-
             return turned(val(e))
         return val(e)
 

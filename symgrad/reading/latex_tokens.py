@@ -331,7 +331,7 @@ class _Scanner:
             self.emit("WORD", "log" if name == "ln" else name, at)
         elif name in ("sum", "prod"):
             self.emit("BIG", name, at)
-        elif name in ("forall", "therefore", "because", "qedhere", "square"):
+        elif name in ("forall", "therefore", "because", "qedhere", "qed", "square", "blacksquare", "Box"):
             self.emit("TEXT", name, at)
         elif name == "nabla":
             self.emit("NABLA", name, at)
@@ -468,9 +468,13 @@ class _Scanner:
         elif name in BOLD and re.fullmatch(r"[A-Z][A-Za-z]{1,3}", bare) and self._is_a_product(bare):
             for letter in bare:
                 self.emit("LETTER", letter, at, name)
-        elif re.fullmatch(r"[A-Za-z]+(180)?", bare) and (name not in TEXTS or bare not in CONJUNCTIONS):
+        elif bare == "grad" and bare not in self.words:
+            self.emit("NABLA", name, at)
+        elif re.fullmatch(r"[A-Za-z]+(180)?", bare) and (
+            name not in TEXTS or bare.lower() not in CONJUNCTIONS
+        ):
             self.emit("WORD", bare, at, name)
-        elif name in TEXTS and bare in CONJUNCTIONS:
+        elif name in TEXTS and bare.lower() in CONJUNCTIONS:
             self.emit("TEXT", bare, at, name)
         elif name in TEXTS or re.search(r"[^\x00-\x7f]", bare):
             if re.fullmatch(r"[A-Za-z][A-Za-z0-9_\-]*", bare):

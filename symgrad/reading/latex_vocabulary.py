@@ -233,6 +233,18 @@ UNICODE = {
     "ℓ": "\\ell ",
     "²": "^2",
     "³": "^3",
+    "₀": "_0",
+    "₁": "_1",
+    "₂": "_2",
+    "₃": "_3",
+    "₄": "_4",
+    "ᵢ": "_i",
+    "ⱼ": "_j",
+    "ₖ": "_k",
+    "⟨": "\\langle ",
+    "⟩": "\\rangle ",
+    "⊘": "\\oslash ",
+    "½": "\\frac12 ",
     "，": ",",
     "。": ".",
     "；": ";",
@@ -322,7 +334,10 @@ DELIMITERS = {
     "lbrack": ("LSQB", "["),
     "rbrack": ("RSQB", "]"),
 }
-CONJUNCTIONS = _words("and as else for hence if let or otherwise since so then thus when where with ")
+CONJUNCTIONS = _words(
+    "also and as else finally for hence if let likewise or otherwise similarly since so then therefore thus when "
+    "where with "
+)
 PREFIXES = _words(
     "ReLU cos cosh det diag erf exp log max min relu sigmoid sign sin sinh softmax tanh tr vec "
 )
