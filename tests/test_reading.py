@@ -311,7 +311,7 @@ def test_sizes_may_depend_on_the_layer() -> None:
         ("z = W @ x\nW = x\n", "defined or used", 2),
         ("z = q2 + x\nq2 = x\n", "before it is defined", 1),
         ("z = x\nz = x\n", "defined or used on line 1", 2),
-        ("sum = x\n", "is a function", 1),
+        ("sum = sum(x)\n", "is a function", 1),
         ("x + 1\n", "definition", 1),
         ("a[0] = x\nfor l in 1..L:\n    a[l] = W @ a[l-1]\n", "every layer must hand on|formula is m", 3),
         ("a[0] = x\nfor l in 1..0:\n    a[l] = x\n", "no layers", 2),
