@@ -217,7 +217,8 @@ def settle(sweep: Sweep, node: Expr, parts: list[Contribution], tidy: Tidy) -> N
     known = {gradient(sweep.f, v): sweep.adjoints[v] for v in _adjoint_names(value, sweep)}
     if known:
         filled_in = tidy(substitute(value, known))
-        if tidy.length(filled_in) <= tidy.length(value):
+        fewer = len(_adjoint_names(filled_in, sweep)) < len(known)
+        if fewer and tidy.length(filled_in) <= tidy.length(value):
             chain.append(filled_in)
     sweep.adjoints[node] = chain[-1]
     sweep.step_of[node] = sweep.record(name, chain, premises)
@@ -258,6 +259,22 @@ def _order(root: Expr, active: Collection[Expr]) -> tuple[list[Expr], Inputs]:
     return order[::-1], inputs
 
 
+def _passed_over(inputs: Inputs, active: Collection[Expr]) -> set[Expr]:
+    """The parts that a rule sees through, as ||x|| in ||x||^2.
+
+    Where such a part stands elsewhere too, a gradient by it would leave out what goes through the rule.
+    """
+    passed: set[Expr] = set()
+    for node, (_, parts) in inputs.items():
+        stack = [a for a in node.args if isinstance(a, Expr)]
+        while stack:
+            a = stack.pop()
+            if a not in parts and a not in passed and not is_leaf(a):
+                passed.add(a)
+                stack.extend(b for b in a.args if isinstance(b, Expr))
+    return passed & set(active)
+
+
 def _through(
     sweep: Sweep,
     root: Expr,
@@ -271,6 +288,7 @@ def _through(
     """Push the adjoint of a definition (called `name`) through its expression to its leaves."""
     order, inputs = _order(root, active)
     taking_part = set(order)
+    sweep.ambiguous |= _passed_over(inputs, taking_part)
     local: dict[Expr, list[Contribution]] = {}
     for node in order:
         if is_leaf(node) and node != root:

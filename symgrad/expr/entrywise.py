@@ -78,7 +78,7 @@ def _length(e: Expr) -> int:
 
 
 def lower(m: Expr, known: dict[Expr, Expr] | None = None) -> tuple[Expr, dict[Expr, Expr]]:
-    """The scalar expression of one entry of `m`, and the atoms in it (symbol -> matrix).
+    """The scalar expression of one entry of `m`, and the atoms in it (symbol -> matrix); `known` ones are kept whole.
 
     >>> from symgrad.expr.build import vector
     >>> x, y = vector("x", "n"), vector("y", "n")
@@ -92,6 +92,8 @@ def lower(m: Expr, known: dict[Expr, Expr] | None = None) -> tuple[Expr, dict[Ex
 
 
 def _lower(m: Expr, symbols: dict[Expr, Expr]) -> Expr:
+    if m in symbols:
+        return symbols[m]
     factor, rest = split_scale(m)
     if factor is not S.One:
         with distribute(False):
@@ -107,6 +109,5 @@ def _lower(m: Expr, symbols: dict[Expr, Expr]) -> Expr:
             return S.One
         if isinstance(m, Elementwise):
             return apply_scalar(m.name, _lower(m.arg, symbols), *m.parameters)
-    if m not in symbols:
-        symbols[m] = Dummy(f"a{len(symbols)}", real=True)
+    symbols[m] = Dummy(f"a{len(symbols)}", real=True)
     return symbols[m]

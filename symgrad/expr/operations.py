@@ -36,6 +36,7 @@ from symgrad.expr.build import (
     split_scale,
     subtract,
     transpose,
+    zeros,
 )
 from symgrad.expr.functions import apply_scalar
 from symgrad.expr.shapes import (
@@ -157,6 +158,8 @@ def kron(*factors: Expr) -> Expr:
 def diag(m: Expr) -> Expr:
     """The diagonal matrix of a vector, or the diagonal of a square matrix as a vector."""
     if is_column(m):
+        if isinstance(m, ZeroMatrix):
+            return zeros(m.shape[0], m.shape[0])
         c, rest = split_scale(m)
         square: Expr = Identity(m.shape[0]) if isinstance(rest, OneMatrix) else DiagMatrix(rest)
         return scale(c, square)

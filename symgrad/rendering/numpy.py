@@ -55,6 +55,8 @@ from symgrad.expr import (
     is_scalar,
     matmul,
     negate,
+    ones,
+    power,
     scale,
     split_scale,
 )
@@ -142,8 +144,9 @@ def _broadcasts(t: Expr) -> bool:
 def _repeated_row(rest: Expr) -> Expr | None:
     """b, if the matrix is 1 b^T."""
     if isinstance(rest, MatMul) and len(rest.args) >= 2 and isinstance(rest.args[0], OneMatrix):
-        if rest.args[0].shape[1] == 1 and rest.shape[0] != 1:
-            row = matmul(*rest.args[1:])
+        if 1 not in rest.shape:
+            k = rest.args[0].shape[1]
+            row = matmul(*rest.args[1:]) if k == 1 else matmul(ones(1, k), *rest.args[1:])
             if row.shape[0] == 1:
                 return turned(row)
     return None
@@ -183,21 +186,56 @@ def _scaled(t: Expr) -> _Text:
 def _with_fraction(fraction: Fraction, rest: Expr | None) -> _Text:
     """Numerator * rest / denominator; a scalar that prints with @ gets brackets unless it stands alone."""
     alone = len(fraction.numerator) == 1 and fraction.number == 1 and rest is None
-    pieces = [_print(f)[0] if alone and not f.is_Add else _scalar_factor(f) for f in fraction.numerator]
+    divided = list(fraction.denominator)
+    means = [_mean(f, divided) for f in fraction.numerator]
+    pieces = [
+        mean or (_print(f)[0] if alone and not f.is_Add else _scalar_factor(f))
+        for f, mean in zip(fraction.numerator, means, strict=True)
+    ]
     level = max(_print(fraction.numerator[0])[1], _PRODUCT) if alone else _PRODUCT
     if fraction.number != 1:
         pieces.insert(0, str(fraction.number))
-    if rest is not None:
-        text, own = _matrix_part(rest)
+    under: list[str] = []
+    if isinstance(rest, HadamardPower) and rest.args[1].could_extract_minus_sign() and (pieces or divided):
+        under = [_entry_factor(power(rest.args[0], -rest.args[1]))]  # c / (n * x)
+    elif rest is not None:
+        text, own = (mean, _ATOM) if (mean := _mean(rest, divided)) else _matrix_part(rest)
         pieces.append(text if own >= _PRODUCT else f"({text})")
         level = max(own, _PRODUCT) if len(pieces) == 1 else _PRODUCT
     text = " * ".join(pieces) if pieces else "1"
-    below = [_scalar_factor(f) for f in fraction.denominator]
+    below = [*(_scalar_factor(f) for f in divided), *under]
     if fraction.divisor != 1:
         below.insert(0, str(fraction.divisor))
     if not below:
         return text, level if pieces else _ATOM
     return f"{text} / {below[0] if len(below) == 1 else '(' + ' * '.join(below) + ')'}", _PRODUCT
+
+
+def _mean(e: Expr, divided: list[Expr]) -> str | None:
+    """A sum over as many entries as it is divided by, whose number is taken out of `divided`."""
+    if isinstance(e, EntrySum):
+        sizes, text = [s for s in e.arg.shape if s != 1], f"mean({_print(e.arg)[0]})"
+    elif _sums_along_axis(e):
+        sizes, text = [e.args[-1].shape[0]], _print(e)[0].replace("sum", "mean", 1)
+    else:
+        return None
+    left = list(divided)
+    for s in sizes:
+        if s not in left:
+            return None
+        left.remove(s)
+    divided[:] = left
+    return text
+
+
+def _sums_along_axis(m: Expr) -> bool:
+    """X 1 or X^T 1."""
+    return (
+        isinstance(m, MatMul)
+        and is_column(m)
+        and isinstance(m.args[-1], OneMatrix)
+        and m.args[0].shape[1] != 1
+    )
 
 
 def _scalar_factor(f: Expr) -> str:

@@ -61,7 +61,24 @@ def split_fraction(c: Expr) -> Fraction:
             below.append(Pow(f.args[0], -f.args[1], evaluate=f.args[1] == -1 or f.args[1].is_Number))
         else:
             above.append(f)
+    for f in [
+        f for f in above if _is_root(f)
+    ]:  # sqrt(2) / 2 is 1 / sqrt(2), sqrt(2) / sqrt(pi) is sqrt(2 / pi)
+        under = f.args[0]
+        root = next((g for g in below if _is_root(g)), None)
+        if under.is_Integer and divisor % int(under) == 0:
+            divisor //= int(under)
+            above.remove(f)
+            below.insert(0, f)
+        elif root is not None:
+            above[above.index(f)] = Pow(under / root.args[0], S.Half, evaluate=False)
+            below.remove(root)
     return Fraction(negative, number, tuple(above), divisor, tuple(below))
+
+
+def _is_root(f: Expr) -> bool:
+    """The square root of a number."""
+    return isinstance(f, Pow) and f.args[1] is S.Half and bool(f.args[0].is_number)
 
 
 def turned(m: Expr) -> Expr:

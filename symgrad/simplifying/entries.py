@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sympy import Expr, S, cancel, factor_terms
+from collections.abc import Iterator
+
+from sympy import Dummy, Expr, Mul, Pow, S, cancel, factor_terms
 from sympy.core.parameters import distribute
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
@@ -17,13 +19,18 @@ from symgrad.expr import (
     entry_sum,
     hadamard,
     is_matrix,
+    is_scalar,
+    matmul,
+    ones,
+    power,
+    scale,
     split_scale,
 )
 from symgrad.expr.entrywise import lift, lower
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.properties import Properties
 from symgrad.simplifying.scalars import hidden_functions, hidden_matrices, meeting, over_factors, signs_turned
-from symgrad.simplifying.table import rewrite
+from symgrad.simplifying.table import factors_of, rewrite
 
 
 @rewrite("inner product entry by entry", AsScalar)
@@ -68,17 +75,46 @@ def _repeats(m: Expr) -> bool:
 @rewrite("entry by entry", HadamardProduct, MatAdd)
 def entry_algebra(node: Expr, known: Properties) -> Expr | None:
     """Scalar algebra on one entry: cancel, collect, factor; the shortest form that SymPy finds."""
-    if not is_matrix(node) or isinstance(node, MatMul):
+    if not is_matrix(node):
         return None
-    if not (_has_reciprocal(node) or (_by_entries(node) and _repeats(node)) or _may_meet(node)):
+    if not isinstance(node, MatMul) and not (
+        _has_reciprocal(node) or (_by_entries(node) and _repeats(node)) or _may_meet(node)
+    ):
         return None
-    entry, atoms = lower(node)
-    entry, scalars = hidden_matrices(entry)
-    best: Expr | None = None
-    cost = Cost()
+    cost, best = Cost(), None
     limit = cost(node)
-    entry = meeting(entry)
-    hidden, functions = hidden_functions(entry)
+    whole = _sums_said_again(node)
+    for kept in ({}, whole) if whole else ({},):
+        for candidate in _forms(node, known, dict(kept)):
+            if cost(candidate) < limit:
+                best, limit = candidate, cost(candidate)
+    return best
+
+
+def _sums_said_again(node: Expr) -> dict[Expr, Expr]:
+    """A symbol for every sum that stands in two places: r in r / (1 + r^2) is not multiplied out."""
+    seen: dict[Expr, int] = {}
+    stack = [node]
+    while stack:
+        m = stack.pop()
+        if isinstance(m, MatAdd) and m != node:
+            seen[m] = seen.get(m, 0) + 1
+        if (
+            isinstance(m, MatAdd | HadamardProduct | HadamardPower | Elementwise)
+            or split_scale(m)[0] is not S.One
+        ):
+            stack.extend(a for a in m.args if is_matrix(a))
+    return {m: Dummy(f"r{i}", real=True) for i, (m, k) in enumerate(seen.items()) if k > 1}
+
+
+def _forms(node: Expr, known: Properties, kept: dict[Expr, Expr]) -> Iterator[Expr]:
+    """What SymPy makes of one entry, lifted back."""
+    entry, atoms = lower(node, kept)
+    positive = {a: Dummy(a.name, positive=True) for a, m in atoms.items() if known.is_positive(m)}
+    if positive:  # sqrt(p q) is sqrt(p) sqrt(q) then
+        entry, atoms = entry.xreplace(positive), {positive.get(a, a): m for a, m in atoms.items()}
+    entry, scalars = hidden_matrices(entry)
+    hidden, functions = hidden_functions(meeting(entry))
     with distribute(False):
         reduced = cancel(hidden)
         forms = [
@@ -90,10 +126,23 @@ def entry_algebra(node: Expr, known: Properties) -> Expr | None:
             hidden.expand(),
         ]
     for form in forms:
-        candidate = lift(signs_turned(form).xreplace(functions).xreplace(scalars), atoms, node.shape)
-        if cost(candidate) < limit:
-            best, limit = candidate, cost(candidate)
-    return best
+        yield lift(signs_turned(form).xreplace(functions).xreplace(scalars), atoms, node.shape)
+
+
+@rewrite("number into a quotient", MatMul)
+def number_into_a_quotient(node: Expr, known: Properties) -> Expr | None:
+    """A^T (r / (1 + r^2 / c^2)) / c^2 = A^T (r / (c^2 + r^2)): a scalar that cancels in a factor made entry by entry."""
+    c, factors = factors_of(node)
+    below = [f for f in Mul.make_args(c) if not f.is_number and f.as_base_exp()[1].could_extract_minus_sign()]
+    if not below or (len(factors) == 1 and not isinstance(factors[0], HadamardProduct)):
+        return None
+    number = Mul(*below)
+    for i, f in enumerate(factors):
+        if isinstance(f, HadamardProduct | HadamardPower) and f.has(number, Pow(number, -1)):
+            inside = entry_algebra(scale(number, f), known)
+            if inside is not None:
+                return matmul(c / number, *factors[:i], inside, *factors[i + 1 :])
+    return None
 
 
 def _by_entries(m: Expr) -> bool:
@@ -122,6 +171,43 @@ def product_with_identity(node: Expr, known: Properties) -> Expr | None:
         if isinstance(rest, Transpose):
             return hadamard(rest.arg, f)
     return None
+
+
+@rewrite("powers of entries together", HadamardProduct)
+def powers_of_entries_together(node: Expr, known: Properties) -> Expr | None:
+    """x^2 / y^2 = (x / y)^2 and sqrt(x) / sqrt(y) = sqrt(x / y): both sides exist where the left one does."""
+    powers = [(f, *f.args) for f in node.args if isinstance(f, HadamardPower) and is_scalar(f.args[1])]
+    for i, (f, x, j) in enumerate(powers):
+        for g, y, k in powers[i + 1 :]:
+            if j.is_Rational and abs(j) not in (0, 1) and abs(j) == abs(k):
+                base = hadamard(x, y) if j == k else hadamard(x, power(y, S.NegativeOne))
+                if j.is_negative and j != k:
+                    base, j = hadamard(y, power(x, S.NegativeOne)), k
+                return hadamard(power(base, j), *(h for h in node.args if h not in (f, g)))
+    return None
+
+
+@rewrite("zeros and ones", HadamardProduct, HadamardPower)
+def zeros_and_ones(node: Expr, known: Properties) -> Expr | None:
+    """M * M = M where the entries are 0 or 1, y * y = 1 where they are 1 or -1."""
+    if isinstance(node, HadamardPower):
+        m, k = node.args
+        if not (k.is_Integer and (k.is_positive or known.has_signs(m))):
+            return None
+        if known.is_binary(m):
+            return m
+        return (m if k.is_odd else ones(*m.shape)) if known.has_signs(m) else None
+    seen: list[Expr] = []
+    for f in node.args:
+        if f in seen and known.is_binary(f):
+            continue
+        if f in seen and known.has_signs(f):
+            seen.remove(f)
+            continue
+        seen.append(f)
+    if len(seen) == len(node.args):
+        return None
+    return hadamard(*seen) if seen else ones(*node.shape)
 
 
 @rewrite("softplus", Elementwise)

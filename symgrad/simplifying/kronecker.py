@@ -64,6 +64,9 @@ PREPARING = frozenset(
         "vec of product",
         "vec by entries",
         "vec with vec",
+        "log of summed exponentials",
+        "normalised exponentials",
+        "logistic function",
     }
 )
 """The rewrites that are made before a function is derived, because they make its derivation shorter."""
@@ -166,6 +169,27 @@ def kronecker_of_column_and_row(node: Expr, known: Properties) -> Expr | None:
     for column, row in (node.args, node.args[::-1]):
         if is_column(column) and row.shape[0] == 1:
             return matmul(column, row)
+    return None
+
+
+@rewrite("kronecker with a row", MatMul)
+def kronecker_with_a_row(node: Expr, known: Properties) -> Expr | None:
+    """M (r kron B) = r kron M B for a row r, (c kron B) M = c kron B M for a column c, on either side of kron."""
+    c, factors = factors_of(node)
+    for i in range(len(factors) - 1):
+        for at, beside, thin in ((i + 1, i, 0), (i, i + 1, 1)):
+            pair, m = factors[at], factors[beside]
+            if (
+                not isinstance(pair, KroneckerProduct)
+                or len(pair.args) != 2
+                or isinstance(m, KroneckerProduct)
+            ):
+                continue
+            for k, (one, other) in enumerate((pair.args, pair.args[::-1])):
+                if one.shape[thin] == 1 and other.shape[thin] != 1:
+                    inside = matmul(m, other) if thin == 0 else matmul(other, m)
+                    merged = kron(one, inside) if k == 0 else kron(inside, one)
+                    return matmul(c, *factors[:i], merged, *factors[i + 2 :])
     return None
 
 

@@ -8,7 +8,7 @@ from sympy.matrices.expressions.inverse import Inverse
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.matpow import MatPow
-from sympy.matrices.expressions.special import OneMatrix
+from sympy.matrices.expressions.special import Identity, OneMatrix
 from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.expr import (
@@ -211,14 +211,19 @@ def diagonal_of_product(node: Expr, known: Properties) -> Expr | None:
     if isinstance(m, Inverse) and isinstance(m.arg, DiagMatrix):
         return power(m.arg.args[0], S.NegativeOne)
     if isinstance(m, MatAdd):
-        parts = [_diagonal_closed(split_scale(t)[1], known) for t in m.args]
-        if any(p is None for p in parts):
+        split = [split_scale(t) for t in m.args]
+        parts = [_diagonal_closed(rest, known) for _, rest in split]
+        if all(p is None for p in parts):
             return None
-        return add(*(scale(split_scale(t)[0], p) for t, p in zip(m.args, parts, strict=True)))
+        return add(
+            *(scale(c, diag(rest) if p is None else p) for (c, rest), p in zip(split, parts, strict=True))
+        )
     return _diagonal_closed(m, known)
 
 
 def _diagonal_closed(m: Expr, known: Properties) -> Expr | None:
+    if isinstance(m, DiagMatrix | Identity | OneMatrix):
+        return ones(m.shape[0]) if isinstance(m, OneMatrix) else diag(m)
     if not isinstance(m, MatMul):
         return None
     for i in range(1, len(m.args)):

@@ -107,6 +107,26 @@ class Properties:
             return self.is_invertible(m.arg)
         return self.assumed(m, "invertible", "positive_definite", "orthogonal")
 
+    def is_binary(self, m: Expr) -> bool:
+        """Whether all entries are 0 or 1."""
+        return self.assumed(m, "binary", "onehot", "onehot_rows", "onehot_cols")
+
+    def has_signs(self, m: Expr) -> bool:
+        """Whether all entries are 1 or -1."""
+        return self.assumed(m, "pm1")
+
+    def is_positive(self, m: Expr) -> bool:
+        """Whether all entries are known to be positive."""
+        if isinstance(m, Softmax | OneMatrix):
+            return True
+        if isinstance(m, Elementwise):
+            return m.name in ("exp", "sigmoid", "softplus", "cosh")
+        if isinstance(m, HadamardProduct | MatMul | MatAdd):
+            return all(bool(a.is_positive) if is_scalar(a) else self.is_positive(a) for a in m.args)
+        if isinstance(m, HadamardPower | Transpose):
+            return self.is_positive(m.args[0])
+        return self.assumed(m, "positive", "in01")
+
     def sums_to_one(self, m: Expr, axis: int | None) -> bool:
         """Whether the entries sum to one: all of a vector (axis None), or along an axis of a matrix."""
         if isinstance(m, Softmax):

@@ -33,7 +33,7 @@ from symgrad.expr.functions import relu, sigmoid, step
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.products import are_inverse
 from symgrad.simplifying.properties import Properties
-from symgrad.simplifying.table import rewrite
+from symgrad.simplifying.table import rewrite, turned
 
 
 @rewrite("sign over absolute value", Mul)
@@ -52,7 +52,7 @@ def sign_over_absolute(node: Expr, known: Properties) -> Expr | None:
 def scalar_transposed(node: Expr, known: Properties) -> Expr | None:
     """y^T A^T x = x^T A y: the form with fewer transposes, then the first in the alphabet."""
     if isinstance(node.arg, MatMul):
-        return as_scalar(matmul(*(transpose(f) for f in reversed(node.arg.args))))
+        return as_scalar(turned(node.arg, known))
     return None
 
 
@@ -107,9 +107,11 @@ def what_sums_to_one(node: Expr, known: Properties) -> Expr | None:
 
 @rewrite("sum of transposed entries", EntrySum)
 def sum_of_transposed(node: Expr, known: Properties) -> Expr | None:
-    """The entries of X^T are those of X; the sum of a sum is the sum of the sums where one of them closes."""
+    """The entries of X^T are those of X, those of X 1 sum to the same; a sum of sums is taken apart if one closes."""
     if isinstance(node.arg, Transpose):
         return entry_sum(node.arg.arg)
+    if isinstance(node.arg, MatMul) and isinstance(node.arg.args[-1], OneMatrix) and is_column(node.arg):
+        return entry_sum(matmul(*node.arg.args[:-1]))
     if isinstance(node.arg, MatAdd):
         return add(*(entry_sum(t) for t in node.arg.args))
     return None
@@ -134,7 +136,7 @@ def trace_of_product(node: Expr, known: Properties) -> Expr | None:
 
 @rewrite("sum of entrywise product", EntrySum)
 def sum_of_entrywise_product(node: Expr, known: Properties) -> Expr | None:
-    """The entries of A * I sum to tr(A), those of A * x y^T to x^T A y, and those of A^-T * A to their size."""
+    """x^T y, tr(A^T B) or x^T A y where it is one: the entries of A * I sum to tr(A), those of A^-T * A to their size."""
     m = node.arg
     if not isinstance(m, HadamardProduct):
         return None
@@ -148,6 +150,12 @@ def sum_of_entrywise_product(node: Expr, known: Properties) -> Expr | None:
                     return matmul(transpose(matmul(*f.args[:j])), rest, transpose(matmul(*f.args[j:])))
     if len(m.args) == 2 and are_inverse(transpose(m.args[0]), m.args[1], known):
         return m.shape[0]
+    if len(m.args) == 2 and is_column(m):
+        return matmul(transpose(m.args[0]), m.args[1])
+    if len(m.args) == 2 and same_size(*m.shape):
+        for f, g in (m.args, m.args[::-1]):
+            if isinstance(g, Transpose):
+                return trace(matmul(g.arg, f))
     if len(m.args) == 2 and not any(isinstance(f, Elementwise | HadamardPower | MatAdd) for f in m.args):
         for f, g in (m.args, m.args[::-1]):
             if known.is_symmetric(f) and same_size(*m.shape):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from sympy import Expr, Mul, S
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.hadamard import HadamardProduct
+from sympy.matrices.expressions.inverse import Inverse
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.special import Identity
@@ -30,10 +31,12 @@ from symgrad.expr import (
     is_column,
     is_leaf,
     leaf_name,
+    matmul,
     negate,
     rebuild,
     scale,
     split_scale,
+    transpose,
     walk,
 )
 from symgrad.simplifying.cost import Cost
@@ -77,7 +80,7 @@ class Simplifier:
 
     def __post_init__(self) -> None:
         self.properties = Properties(self.assumptions)
-        self._cost = Cost()
+        self._cost = Cost(self.kept)
         self._done: dict[Expr, Expr] = {}
         self._places: dict[Expr, tuple[int, int, int]] = {}
         self._spoken = {frozenset(n.args): n for n in self.kept if isinstance(n, MatAdd)}
@@ -110,7 +113,8 @@ class Simplifier:
                 stack.pop()
                 args = tuple(done[a] for a in node.args)
                 rebuilt = node if args == node.args else rebuild(node, args)
-                done[node] = self._settle(rebuilt)
+                # Where the constructor made something else of it, as x^T A y, a scalar, of a product, its parts are new.
+                done[node] = self._settle(rebuilt) if type(rebuilt) is type(node) else self(rebuilt)
         return done[e]
 
     def shortest(self, e: Expr) -> Expr:
@@ -134,13 +138,17 @@ class Simplifier:
         """
         form = self.shortest(e)
         c, rest = split_scale(form)
+        if c is S.NegativeOne and (flipped := _difference_turned(rest)) is not None:
+            return flipped
         if not isinstance(rest, MatAdd):
             return form
         own = [split_scale(t)[0] for t in rest.args]
         if c is S.NegativeOne and any(d.could_extract_minus_sign() for d in own):
             return add(*(negate(t) for t in rest.args))
         if c.is_Integer and any(
-            d.free_symbols and all(a.is_Symbol or a.is_Number for a in _atoms(d)) for d in own
+            not all(s.is_integer for s in d.free_symbols)
+            and all(a.is_Symbol or a.is_Number for a in _atoms(d))
+            for d in own
         ):
             return add(*(scale(c, t) for t in rest.args))
         return form
@@ -228,6 +236,22 @@ class Simplifier:
         return is_leaf(e) and (name := leaf_name(e)) not in self.order and name[1:] in self.order
 
 
+def _difference_turned(product: Expr) -> Expr | None:
+    """A product with one of its differences turned round: A^T (b - A x) as A^T (A x - b), which saves a sign."""
+    if isinstance(product, MatAdd) and len(product.args) == 2:
+        if sum(split_scale(t)[0].could_extract_minus_sign() for t in product.args) == 1:
+            return add(*(negate(t) for t in product.args[::-1]))
+        return None
+    if isinstance(product, Transpose) and (inside := _difference_turned(product.arg)) is not None:
+        return transpose(inside)
+    if isinstance(product, MatMul | HadamardProduct):
+        make = matmul if isinstance(product, MatMul) else hadamard
+        for i, f in enumerate(product.args):
+            if (inside := _difference_turned(f)) is not None:
+                return make(*product.args[:i], inside, *product.args[i + 1 :])
+    return None
+
+
 def _atoms(coefficient: Expr) -> Iterable[Expr]:
     """The factors of a coefficient, without their exponents."""
     return [f.as_base_exp()[0] for f in Mul.make_args(coefficient)]
@@ -246,6 +270,12 @@ def _rank(e: Expr) -> tuple[int, int]:
                 node.arg, HadamardProduct
             )  # a trace rather
             if isinstance(node, Transpose) and not is_column(node.arg):
-                transposes += 1 if is_leaf(node.arg) else 2 if node.arg.shape[0] != 1 else 3
+                transposes += (
+                    1
+                    if is_leaf(node.arg) or isinstance(node.arg, Inverse)
+                    else 2
+                    if node.arg.shape[0] != 1
+                    else 3
+                )
             stack.append(a for a in node.args if isinstance(a, Expr))
     return leaves, transposes

@@ -25,6 +25,7 @@ from symgrad.expr import (
     split_scale,
     transpose,
 )
+from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.properties import Properties
 from symgrad.simplifying.table import factors_of, rewrite, turned
 
@@ -57,12 +58,14 @@ def sum_again(node: Expr, known: Properties) -> Expr | None:
     for t in terms:
         c, factors = factors_of(t)
         last = factors[-1]
-        if len(factors) == 1 or not isinstance(last, MatAdd):
+        if not isinstance(last, MatAdd) or (len(factors) == 1 and c.is_Number):
             continue
         for d in {split_scale(u)[0] / split_scale(v)[0] for u in terms for v in last.args}:
             parts = [scale(d, v) for v in last.args]
             if all(p in terms for p in parts):
                 rest = [u for u in terms if u not in parts and u != t]
+                if len(factors) == 1:  # c (x - y) + d x - d y = (c + d) (x - y)
+                    return add(scale(add(c, d), last), *rest)
                 n = last.shape[0]
                 front = add(scale(d, eye(n)), matmul(c, *factors[:-1]))
                 return add(matmul(front, last), *rest)
@@ -80,6 +83,29 @@ def terms_with_one_coefficient(node: Expr, known: Properties) -> Expr | None:
         together = scale(c, add(*(split[j][1] for j in same)))
         return add(*node.args[:i], together, *(t for j, t in enumerate(node.args) if j > i and j not in same))
     return None
+
+
+@rewrite("scalar of some terms", MatAdd)
+def scalar_of_some_terms(node: Expr, known: Properties) -> Expr | None:
+    """A scalar that some of the terms share goes in front of them: x / s + y / s + z = (x + y) / s + z."""
+    split = [split_scale(t) for t in node.args]
+    best, cost = None, Cost()
+    powers = [dict(f.as_base_exp() for f in Mul.make_args(c) if not f.is_Number) for c, _ in split]
+    for base in dict.fromkeys(b for p in powers for b in p):
+        for sign in (1, -1):
+            some = [
+                i for i, p in enumerate(powers) if base in p and p[base].is_Rational and p[base] * sign > 0
+            ]
+            if not 2 <= len(some) < len(split):
+                continue
+            shared = _common_scalar([split[i][0] for i in some])
+            together = scale(shared, add(*(scale(split[i][0] / shared, split[i][1]) for i in some)))
+            form = add(
+                *(together if i == some[0] else t for i, t in enumerate(node.args) if i not in some[1:])
+            )
+            if best is None or cost(form) < cost(best):
+                best = form
+    return best
 
 
 @rewrite("common factor", MatAdd)
@@ -127,7 +153,8 @@ def sum_of_diagonals(node: Expr, known: Properties) -> Expr | None:
     if len(found) < 2:
         return None
     together = diag(add(*(scale(split[i][0], split[i][1].args[0]) for i in found)))
-    return add(*node.args[: found[0]], together, *(t for i, t in enumerate(node.args) if i not in found))
+    later = [t for i, t in enumerate(node.args) if i > found[0] and i not in found]
+    return add(*node.args[: found[0]], together, *later)
 
 
 def _opened(c: Expr, factors: tuple[Expr, ...]) -> tuple[Expr, tuple[Expr, ...]]:
@@ -169,7 +196,7 @@ def _common_scalar(coefficients: list[Expr]) -> Expr:
             shared = shared * Pow(base, exponent)
         elif all(k.is_Rational and k * exponent > 0 for k in found):
             shared = shared * Pow(base, min(found, key=abs))
-    if all(c.could_extract_minus_sign() for c in coefficients):
+    if all(n.is_negative for n, _ in parts):
         shared = -shared
     return shared
 
