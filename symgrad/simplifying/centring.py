@@ -38,6 +38,8 @@ def columns_sum_to_zero(m: Expr, known: Properties) -> bool:
     """
     _, factors = factors_of(m)
     first = factors[0]
+    if first in known.centred:
+        return True
     if not isinstance(first, MatAdd):
         return False
     totals: dict[Expr, list[Expr]] = {}

@@ -36,12 +36,13 @@ _SUM_TO_ONE = {
 class Properties:
     """Answers questions about expressions from the declared assumptions.
 
-    `used` collects the assumptions that mattered.
+    `used` collects the assumptions that mattered; `centred` are the names of what has its mean taken off.
     """
 
     def __init__(self, assumptions: Assumptions) -> None:
         self.assumptions = assumptions
         self.used: set[tuple[str, str]] = set()
+        self.centred: set[Expr] = set()
 
     def assumed(self, e: Expr, *words: str) -> bool:
         """Whether one of the words is assumed of a leaf."""

@@ -39,6 +39,7 @@ from symgrad.expr import (
     transpose,
     walk,
 )
+from symgrad.simplifying.centring import columns_sum_to_zero
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.expand import expanded
 from symgrad.simplifying.properties import Properties
@@ -92,7 +93,11 @@ class Simplifier:
         order = {name: i for i, name in reversed(list(enumerate(names)))}
         spoken = (*asked, *(d.value for d in model.definitions()))
         kept = frozenset(n for e in spoken for n in walk(e) if isinstance(n, MatAdd | HadamardProduct))
-        return cls(model.assumptions, order=order, kept=kept)
+        tidy = cls(model.assumptions, order=order, kept=kept)
+        for d in model.definitions():
+            if isinstance(d.value, MatAdd) and columns_sum_to_zero(d.value, tidy.properties):
+                tidy.properties.centred.add(d.symbol)
+        return tidy
 
     def __call__(self, e: Expr) -> Expr:
         """The textbook form."""
