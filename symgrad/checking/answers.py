@@ -137,8 +137,6 @@ def _compared(
     model, left, f, x = question.model, question.left, question.of, question.wrt
     if structure is not None:
         return check_structured(model, f, x, answer, structure, count=count, sets=sets)
-    if _is_hessian(left):
-        return check_jacobian(model, left.args[0], x, answer, count=count, sets=sets)
     if isinstance(left, Gradient | ScalarGradient):
         return check_gradient(model, left.args[0], x, answer, count=count, sets=sets)
     if isinstance(left, Differential | ScalarDifferential):
