@@ -95,7 +95,7 @@ def _checked(derivation: Derivation) -> Derivation:
     if derivation.layout not in ("gradient",) and derivation.steps and derivation.steps[-1].rule == "layout":
         answer = None if answer is None else transpose(answer)
     if answer is None and derivation.model.has_loops:
-        evidence = weakest_of(check_answer(derivation, derivation.result), steps)
+        evidence = weakest_of(check_answer(derivation, derivation.result, steps=steps), steps)
     elif answer is None:
         level = weakest([s.evidence for s in steps])
         evidence = Evidence(level, "every step of the chain rule")

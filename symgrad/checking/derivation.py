@@ -23,8 +23,9 @@ def check_steps(question: Question, steps: tuple[Step, ...]) -> tuple[Step, ...]
     for step in steps:
         given = {known[p].left: known[p].right for p in step.premises if p in known}
         given = {k: v for k, v in given.items() if k != step.left} | dict(step.given)
+        earlier = {s.left: s.right for s in steps if s.number < step.number}
         try:
-            evidence = checker.check(step.equation, given)
+            evidence = checker.check(step.equation, given, earlier)
         except CheckError as error:
             raise CheckError(
                 f"step {step.number} ({step.rule}) failed its check, so nothing is returned: {error.message}",

@@ -9,6 +9,7 @@ from sympy import Expr, Integer, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.finite_field import FieldTest
+from symgrad.checking.induction import LoopProver
 from symgrad.checking.layers import a_middle_layer, apart, at_a_general_layer, layer_of
 from symgrad.checking.normal_form import PROOF, Prover
 from symgrad.checking.numeric import Points, check_equation
@@ -43,6 +44,7 @@ class Equations:
     def __init__(self, model: Model, equations: Iterable[tuple[Expr, ...]], wrt: Expr | None = None) -> None:
         self.model, self.wrt = model, wrt
         self.prover = Prover(model)
+        self._loops = LoopProver(model) if model.has_loops else None
         self._at: dict[Symbol, Integer] = {}
         self._indices = {item.index for item in model.items if isinstance(item, Loop)}
         self._expressions = [e for equation in equations for e in equation if not _is_differential(e)]
@@ -54,15 +56,22 @@ class Equations:
         self._points: Points | None = None
         self._field = FieldTest(self.model, increment=None if wrt is None else (wrt, differential(wrt)))
 
-    def check(self, equation: tuple[Expr, ...], given: Mapping[Expr, Expr]) -> Evidence:
-        """The evidence for a chain of equal expressions.
+    def check(
+        self,
+        equation: tuple[Expr, ...],
+        given: Mapping[Expr, Expr],
+        earlier: Mapping[Expr, Expr] | None = None,
+    ) -> Evidence:
+        """The evidence for a chain of equal expressions; in a loop it may rest on all `earlier` equations too.
 
         In a loop of symbolic length, an equation at a general layer that is not proved is compared at a middle layer
         of a short loop.
 
         Raises   CheckError if two of them differ
         """
-        open_links = [(a, b) for a, b in pairwise(equation) if not self._proved(a, b, given)]
+        open_links = [
+            (a, b) for a, b in pairwise(equation) if not self._proved(a, b, given, earlier or {}, equation[0])
+        ]
         if not open_links:
             return Evidence("proved", PROOF)
         tested = [self._field.equal(a, b) for a, b in open_links]
@@ -82,7 +91,9 @@ class Equations:
             e = apart(e, index)
         return written_out(e.xreplace(self._at)) if self._indices else e
 
-    def _proved(self, a: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
+    def _proved(
+        self, a: Expr, b: Expr, given: Mapping[Expr, Expr], earlier: Mapping[Expr, Expr], about: Expr
+    ) -> bool:
         if a == b:
             return True
         if isinstance(a, PartialDerivative):
@@ -92,6 +103,9 @@ class Equations:
             return self.prover.differential_equals(a.args[0], self.wrt, increment, b) is True
         if isinstance(a, Jacobian):
             return self._jacobian(a, b)
+        if self._loops is not None:
+            loops = self._loops
+            return any(loops.link(a, b, put, about) for put in (given, {**earlier, **given}))
         if isinstance(a, Gradient | ScalarGradient) and a not in given:
             return self._gradient(a, b, given)
         puts = ({}, dict(given)) if given else ({},)

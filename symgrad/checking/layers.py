@@ -8,9 +8,9 @@ from sympy import Expr, Indexed, Integer, Pow, Product, Sum, Symbol, expand
 from sympy.matrices.expressions.matpow import MatPow
 
 from symgrad.deriving.depth import INSTANCES
-from symgrad.expr import Loop, MatrixSum, Member, Model, OrderedProduct, substitute, walk
+from symgrad.expr import Loop, MatrixSum, Member, Model, OrderedProduct, leaves, substitute, walk
 
-__all__ = ["a_middle_layer", "apart", "at_a_general_layer", "instances", "layer_of"]
+__all__ = ["a_middle_layer", "apart", "asked_layer", "at_a_general_layer", "instances", "layer_of"]
 
 _EVERY_LAYER = 4
 
@@ -88,6 +88,25 @@ def layer_of(v: Expr) -> Expr | None:
     if isinstance(v, Member):
         return v.index
     return v.indices[0] if isinstance(v, Indexed) else None
+
+
+def asked_layer(general: Expr, e: Expr, index: Symbol) -> Expr | None:
+    """The layer at which an expression with a loop's index in it is another one; None if it never is.
+
+    >>> from symgrad.expr import Family, size
+    >>> l = Symbol("l", integer=True)
+    >>> a = Family("a", (size("n"), size(1)), l)
+    >>> asked_layer(a[l - 1], a[l + 3], l)
+    l + 4
+    """
+    if type(general) is not type(e):
+        return None
+    for a, b in zip(leaves(general), leaves(e), strict=False):
+        own, where = layer_of(a), layer_of(b)
+        if own is not None and where is not None and own.has(index):
+            layer = expand(where - (own - index))
+            return layer if general.xreplace({index: layer}) == e else None
+    return None
 
 
 def at_a_general_layer(e: Expr, layer: Expr, loop: Loop) -> Expr:

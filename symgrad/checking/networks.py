@@ -95,6 +95,7 @@ class Networks:
         self._number: dict[Hashable, int] = {}
         self._next = 0
         self._size: dict[int, Expr] = {}
+        self.most_work = 60 * MOST_TERMS
         self._work = 0
 
     def fresh(self, size: Expr) -> Index:
@@ -132,7 +133,7 @@ class Networks:
         self._work += amount
         if self._work & 63 == 0:
             check_time()
-        if self._work > 60 * MOST_TERMS:
+        if self._work > self.most_work:
             raise NotDecided("the normal form is too large")
 
     def factor(self, head: int, indices: Iterable[Index], power: Exponent = 1) -> Terms:

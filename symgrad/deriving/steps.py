@@ -12,10 +12,14 @@ from typing import Literal
 
 from sympy import Expr
 
-__all__ = ["Evidence", "Level", "Step", "weakest"]
+__all__ = ["INDUCTION", "Evidence", "Level", "Step", "weakest"]
 
 Level = Literal["proved", "verified", "agrees", "none"]
 LEVELS: tuple[Level, ...] = ("proved", "verified", "agrees", "none")
+
+
+INDUCTION = "induction over the layers"
+"""The method of a proof for every length of a loop."""
 
 
 @dataclass(frozen=True)

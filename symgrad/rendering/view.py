@@ -13,7 +13,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.matmul import MatMul
 
 from symgrad.api import Derivation
-from symgrad.deriving.steps import LEVELS, Evidence, Step
+from symgrad.deriving.steps import INDUCTION, LEVELS, Evidence, Step
 from symgrad.expr import (
     Definition,
     Entries,
@@ -343,7 +343,8 @@ class View:
         evidence = derivation.evidence
         lengths = self.lengths(derivation)
         if lengths is not None and evidence.level != "none":
-            return self.words(f"evidence.instances.{evidence.level}", lengths=lengths)
+            how = "induction" if evidence.method.startswith(INDUCTION) else evidence.level
+            return self.words(f"evidence.instances.{how}", lengths=lengths)
         return self.words(f"evidence.answer.{evidence.level}")
 
     def legend(self, blocks: Iterable[Block]) -> list[Block]:

@@ -17,6 +17,7 @@ from sympy.matrices.expressions.hadamard import HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.matpow import MatPow
+from sympy.matrices.expressions.special import Identity
 from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.deriving.backprop import Tidy
@@ -39,6 +40,7 @@ from symgrad.expr import (
     matpower,
     rebuild,
     same_size,
+    split_scale,
     substitute,
     transpose,
     vec,
@@ -92,7 +94,11 @@ def affine_parts(e: Expr, x: Expr, tidy: Tidy) -> tuple[Expr, Expr] | None:
     """M and c with e = M x + c, if e has that form."""
     nothing = zeros(*x.shape) if is_matrix(x) else S.Zero
     factor = linear_factor(_linear_part(e, x), x)
-    return None if factor is None else (tidy(factor), tidy(substitute(e, {x: nothing})))
+    if factor is None:
+        return None
+    number, rest = split_scale(tidy(factor)) if is_matrix(factor) else (factor, None)
+    shown = number if isinstance(rest, Identity) and number != 1 else tidy(factor)
+    return shown, tidy(substitute(e, {x: nothing}))
 
 
 def _linear_part(e: Expr, x: Expr) -> Expr:
@@ -171,6 +177,7 @@ class Recurrence:
     last: Expr
     direct: bool
     premises: tuple[int, ...]
+    at_end: tuple[int, ...] = ()  # what says that g[upper] is like every other
 
     def at(self, where: Expr) -> Expr:
         """The adjoint at a layer, unevaluated."""
@@ -189,7 +196,7 @@ def state_closed(out: DepthSweep, r: Recurrence, avoid: set[str], tidy: Tidy) ->
     base = out.record(
         "depth.base" if nothing else "depth.affine_base",
         (_at_the_end(r, avoid, nothing), name if not r.direct or nothing else r.last),
-        [stated],
+        [stated, *r.at_end],
         at=name.args[1],
     )
     last_of = claim(r, index - 1, avoid)
@@ -237,7 +244,9 @@ def _at_the_end(r: Recurrence, avoid: set[str], nothing: bool) -> Expr:
             product = ordered_product(r.factor, r.index, r.upper + 1, r.upper, avoid)
         else:
             product = MatPow(r.factor, S.Zero) if is_matrix(r.factor) else Pow(r.factor, 0, evaluate=False)
-        return matmul(product, name) if is_matrix(product) else Mul(product, name, evaluate=False)
+        if is_matrix(product):
+            return matmul(product, name)
+        return MatMul(product, name) if is_matrix(name) else Mul(product, name, evaluate=False)
     return _sum_claim(r, r.upper, avoid)
 
 

@@ -6,11 +6,12 @@ states before it, to its parameters and to what all layers share; the recurrence
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
 from sympy import Dummy, Expr, Product, S, Sum, Symbol
+from sympy.matrices.expressions.matmul import MatMul
 
 from symgrad.deriving.backprop import Contribution, Tidy, settle, sweep_back
 from symgrad.deriving.depth.closed import (
@@ -108,6 +109,7 @@ class _Descent:
         self.shown: list[int] = []  # steps that belong to the answer though nothing rests on them
         self.names = names_of(model)
         self.active = self._active_names()
+        self.sweep.ambiguous = _twofold(d.value for d in model.definitions())
 
     # --- what lies on the way ---------------------------------------------------------------------------
 
@@ -521,18 +523,29 @@ class _Descent:
         )
         at_last = self.sweep.adjoints[last]
         at_end = rest.xreplace({index: loop.upper + 1})
-        direct = not nothing and self._resolved_alike(at_end, at_last)
-        r = Recurrence(name, index, loop.upper, factor, rest, at_last, direct, (recurrence, end))
+        used: list[int] = []
+        direct = not nothing and self._resolved_alike(at_end, at_last, used)
+        r = Recurrence(
+            name,
+            index,
+            loop.upper,
+            factor,
+            rest,
+            at_last,
+            direct,
+            (recurrence, end),
+            tuple(used) if direct else (),
+        )
         filled, numbers = state_closed(out, r, self.names, self.tidy)
         self.closed[leaf_name(s)] = (s, filled, numbers)
         if _has_gradients(filled):
             self.shown += [*numbers, step, end]
 
-    def _resolved_alike(self, a: Expr, b: Expr) -> bool:
-        """Whether two adjoints of the last state are the same, its layer's own adjoints put in."""
-        return self.tidy(self._settled(a)) == self.tidy(self._settled(b))
+    def _resolved_alike(self, a: Expr, b: Expr, used: list[int]) -> bool:
+        """Whether two adjoints of the last state are the same, its layer's own adjoints put in; the steps used."""
+        return self.tidy(self._settled(a, used)) == self.tidy(self._settled(b, used))
 
-    def _settled(self, e: Expr) -> Expr:
+    def _settled(self, e: Expr, used: list[int]) -> Expr:
         """An expression with the adjoints put in that are known as they stand, at the last layer too."""
         for _ in range(8):
             known: dict[Expr, Expr] = {}
@@ -542,6 +555,7 @@ class _Descent:
                 found = self._value_of(n.args[1])
                 if found is not None:
                     known[n] = found[0]
+                    used += found[1]
             if not known:
                 break
             e = substitute(e, known)
@@ -728,6 +742,18 @@ class _Descent:
         last = self.sweep.step_of[wrt]
         if out.closed is not None and out.closed != out.result:
             out.record("depth.parameter", (gradient(f, wrt), out.result, out.closed), [last, *used])
+
+
+def _twofold(formulas: Iterable[Expr]) -> frozenset[Expr]:
+    """Products that also stand as a run of factors in a longer one: a gradient by one would not say by which."""
+    products = {n for e in formulas for n in walk(e) if isinstance(n, MatMul)}
+    return frozenset(
+        p
+        for p in products
+        for q in products
+        if len(q.args) > len(p.args)
+        and any(q.args[i : i + len(p.args)] == p.args for i in range(len(q.args) - len(p.args) + 1))
+    )
 
 
 def _apart(form: Expr, free: set[Expr], taken: set[str]) -> Expr:

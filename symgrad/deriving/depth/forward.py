@@ -67,16 +67,12 @@ def forward(model: Model, tidy: Tidy) -> DepthSweep:
         zeroth = MatPow(factor, S.Zero) if is_matrix(factor) else Pow(factor, 0, evaluate=False)
         nothing_yet = matmul(zeroth, first) if is_matrix(factor) else Mul(zeroth, first, evaluate=False)
     base = out.record("depth.forward_base", (nothing_yet, first), [stated])
+    assumed = claim(index - 1)
     step = out.record(
         "depth.forward_step",
-        (
-            layers.at(index + 1),
-            value.xreplace({index: index + 1}),
-            substitute(value.xreplace({index: index + 1}), {f: claim(index)}),
-            claim(index + 1),
-        ),
-        [rule, stated],
-        given={f: claim(index)},
+        (f, value, substitute(value, {previous: assumed}), claim(index)),
+        [rule],
+        given={previous: assumed},
     )
     out.result = out.closed = claim(loop.upper)
     out.record("depth.forward_end", (layers.at(loop.upper), out.closed), [stated, base, step])
