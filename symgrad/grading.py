@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from symgrad.checking.budget import OutOfTime, alarm, time_limit
 from symgrad.errors import ReadError, SymgradError
 from symgrad.expr import Gradient, Jacobian, ScalarGradient, walk
 from symgrad.reading import read_model
@@ -161,7 +162,12 @@ def _formula(text: Any, key: Mapping[str, Any], wrt: str, lang: str, seconds: fl
     if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST:
         return _result("unreadable", None, _said("form", lang))
     context = Context(model=read_model(key["model"]), target=key["of"], wrt=wrt)
-    if _begs(read_claim(text, context), key, wrt):
+    try:
+        with time_limit(seconds), alarm(seconds):
+            begs = _begs(read_claim(text, context), key, wrt)
+    except OutOfTime:
+        return _result("undecided", None, _said("person", lang))
+    if begs:
         return _result("undecided", None, _said("begs", lang))
     verdict = verdict_on(text, context, seconds=seconds)
     if verdict.is_right:

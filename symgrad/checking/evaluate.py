@@ -116,8 +116,9 @@ class Evaluator:
             if leaf not in values:
                 raise UnsupportedError(f"{leaf} has no value")
             slots[slot] = values[leaf]
-        for slot, node, method, inputs in program.instructions:
-            slots[slot] = method(node, *(slots[i] for i in inputs))
+        with np.errstate(all="ignore"):  # what has no finite value is told by the value
+            for slot, node, method, inputs in program.instructions:
+                slots[slot] = method(node, *(slots[i] for i in inputs))
         result: Number = slots[-1]
         return result
 

@@ -64,6 +64,8 @@ Array = NDArray[np.float64]
 TOLERANCE = 1e-6
 _STEPS = (2e-3, 1e-2, 2e-4)
 _NESTED_STEPS = (3e-2, 1e-2)
+_LARGE = 1e3  # entries beyond that get larger steps
+_EPSILON = float(np.finfo(float).eps)
 _TRIES = 6
 _CHOICES = 8
 _ATTEMPTS = 60
@@ -210,17 +212,28 @@ class Point:
     def slope(self, f: Expr, x: Expr, direction: Number) -> Number:
         """The derivative of f along a direction of x: central differences, extrapolated (Ridders 1982).
 
-        Of several step sizes the one with the smallest estimate of its own error counts.
+        Of several step sizes the one with the smallest estimate of its own error counts. A step is small beside
+        large entries of x, and what the rounding of large values of f hides is part of the uncertainty.
         """
         start = np.asarray(self.at(x))
         nested = bool(_unevaluated(f))
+        largest = float(np.max(np.abs(start), initial=0.0))
+        unit = largest if _LARGE < largest < float("inf") else 1.0
+        hidden = float("inf")
 
         def central(h: float) -> Any:
-            up = self.moved({x: start + h * np.asarray(direction)}).at(f)
-            down = self.moved({x: start - h * np.asarray(direction)}).at(f)
-            return (np.asarray(up) - np.asarray(down)) / (2 * h)
+            nonlocal hidden
+            h *= unit
+            up = np.asarray(self.moved({x: start + h * np.asarray(direction)}).at(f))
+            down = np.asarray(self.moved({x: start - h * np.asarray(direction)}).at(f))
+            hidden = min(hidden, float(np.max(np.abs(up), initial=0.0)) * _EPSILON / h)
+            return (up - down) / (2 * h)
 
-        return self._extrapolated(central, _NESTED_STEPS if nested else _STEPS)
+        value = self._extrapolated(central, _NESTED_STEPS if nested else _STEPS)
+        self.uncertainty = max(
+            self.uncertainty, hidden / max(float(np.max(np.abs(value), initial=0.0)), 1e-3)
+        )
+        return value
 
     def _extrapolated(self, central: Callable[[float], Any], steps: Sequence[float]) -> Number:
         """A derivative from central differences at several step sizes, the best of them."""

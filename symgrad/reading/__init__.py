@@ -10,7 +10,7 @@ from typing import Any
 
 from sympy import Dummy, Expr
 
-from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError
+from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, TooLargeError
 from symgrad.expr import Family, Model, size
 from symgrad.nets.short import ShortForms, has_short_forms
 from symgrad.reading.context import Shapes, Words, assumption_sets, read_assumptions, read_shapes, shape_lists
@@ -178,6 +178,9 @@ def _read(
         return _with_shapes(base, parts, question, {})
     except Missing as missing:
         return _search(base, parts, question, missing.name)
+    except RecursionError:
+        hint = "name its parts in definitions of their own"
+        raise TooLargeError("a formula is nested too deeply", hint=hint) from None
 
 
 def _search(

@@ -525,6 +525,9 @@ class Elaborator:
             self.broadcast(a, b, tree, "sum")
 
     def _read_product(self, tree: Any) -> Value:
+        if len(tree.children) > 2 * LIMITS.factors:
+            hint = f"at most {LIMITS.factors} are read; name parts of it in definitions of their own"
+            self.fail(TooLargeError, f"a product of {len(tree.children) // 2 + 1} factors", tree, hint=hint)
         value = self.read(tree.children[0])
         for operator, operand in zip(tree.children[1::2], tree.children[2::2], strict=True):
             other = self.read(operand)
@@ -549,6 +552,8 @@ class Elaborator:
         if operator == "@":
             return self._matrix_product(a, b, tree)
         if operator == "/":
+            if b.expr.is_zero:
+                self.fail(ReadError, "a division by zero", tree)
             if a.kind == "scalar" or b.kind == "scalar":
                 inverted = power(b.expr, -1)
                 return Value(
@@ -847,7 +852,10 @@ class Elaborator:
                 if self.sizes
                 else "no shapes are declared",
             )
-        return self._size(tree, "given", str(tree.data))
+        try:
+            return self._size(tree, "given", str(tree.data))
+        except ReadError as error:
+            self.fail(ReadError, "this size cannot be read", tree, hint=error.hint)
 
 
 def handlers() -> Mapping[str, Callable[..., Value]]:

@@ -20,7 +20,8 @@ _DEFINITION = re.compile(
 )
 _CALL = re.compile(r"\\[A-Za-z]+")
 _DEEPEST = 20
-_LONGEST = 50_000
+_LONGEST = 20_000
+_MOST_CALLS = 2_000
 
 
 @dataclass(frozen=True)
@@ -93,24 +94,26 @@ def written_out(text: str, macros: Iterable[Macro], drop: str = "") -> Written:
     gone += [(m.start(), m.end()) for m in re.finditer(drop, text)] if drop else []
     for a, b in sorted(gone, reverse=True):
         whole = Written(whole.text[:a] + whole.text[b:], whole.places[:a] + whole.places[b:])
-    return _written_out(whole, table, 0) if table else whole
+    return _written_out(whole, table, 0, [_MOST_CALLS]) if table else whole
 
 
-def _written_out(given: Written, table: Mapping[str, Macro], depth: int) -> Written:
+def _written_out(given: Written, table: Mapping[str, Macro], depth: int, left: list[int]) -> Written:
+    """The macros of a text written out; `left` says how many calls may still be. Beyond the bounds it stays as it is."""
     text: list[str] = []
     places: list[tuple[int, int]] = []
     at = 0
     for call in _CALL.finditer(given.text):
         macro = table.get(call[0])
-        if macro is None or call.start() < at or depth >= _DEEPEST:
+        if macro is None or call.start() < at or depth >= _DEEPEST or left[0] <= 0:
             continue
         found = _arguments(given, macro, call.end())
         if found is None:
             continue
         arguments, end = found
+        left[0] -= 1
         text.append(given.text[at : call.start()])
         places += given.places[at : call.start()]
-        inner = _written_out(_filled(given, macro, arguments, call.start(), end), table, depth + 1)
+        inner = _written_out(_filled(given, macro, arguments, call.start(), end), table, depth + 1, left)
         text.append(inner.text)
         places += inner.places
         at = end

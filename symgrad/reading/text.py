@@ -27,6 +27,7 @@ class Limits:
     depth: int = 60
     digits: int = 40
     exponent: int = 1_000
+    factors: int = 400
 
 
 LIMITS = Limits()
@@ -263,6 +264,8 @@ def _check_brackets(part: str, source: str, lines_before: int) -> None:
             raise TooLargeError(f"a number of {len(match[0])} digits", **where(match.start()))
     if signs := re.search(r"([-+]\s*){%d,}" % LIMITS.depth, part):
         raise TooLargeError("a very long run of signs", **where(signs.start()))
+    if transposes := re.search(r"(\.T\s*){%d,}" % LIMITS.depth, part):
+        raise TooLargeError("a very long run of transposes", **where(transposes.start()))
     if tower := re.search(r"(\*\*\s*\w+\s*){%d,}" % 12, part):
         raise TooLargeError("a tower of powers", **where(tower.start()))
 
