@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sympy import Expr, Sum, Symbol
+from sympy import Expr, S, Sum, Symbol
+from sympy.matrices.expressions.matpow import MatPow
 
 from symgrad.checking.index_form import IndexForms
 from symgrad.checking.layer_chain import DEEPEST, LONGEST, Given, LayerChain, free, open_nodes
-from symgrad.checking.layers import apart, layer_of
+from symgrad.checking.layers import apart, at_a_general_layer, layer_of
 from symgrad.checking.networks import Terms
 from symgrad.checking.normal_form import fits
 from symgrad.checking.parts import with_parts_in_layers
@@ -30,6 +31,7 @@ from symgrad.expr import (
     Gradient,
     MatrixSum,
     ScalarGradient,
+    eye,
     gradient,
     inverse,
     is_leaf,
@@ -66,7 +68,7 @@ class LoopProver(LayerChain):
             known = self._where(about.args[1], (a, b))
         if isinstance(a, Gradient | ScalarGradient) and self._gradient(a, b, given, known):
             return True
-        if is_leaf(a) and self._forward(a, b):
+        if (is_leaf(a) and self._forward(a, b)) or self._by_exponent(a, b):
             return True
         return self.holds(a, b, given, known) or self._by_inverse(a, b, given)
 
@@ -153,6 +155,19 @@ class LoopProver(LayerChain):
                     put[n] = matmul(inverse(gap), right) if is_matrix(gap) else right / gap
         return bool(put) and self.holds(substitute(a, put), b, given)
 
+    def _by_exponent(self, a: Expr, b: Expr) -> bool:
+        """A power written in another way, by induction on the exponent."""
+        if not isinstance(a, MatPow) or a.args[1].is_number or not self.layers.nonnegative(a.args[1]):
+            return False
+        n = Symbol("n_", integer=True, nonnegative=True)
+        written = b.xreplace({a.args[1]: n})
+        if written == b or any(written.has(s) for s in a.args[1].free_symbols - a.args[0].free_symbols):
+            return False
+        at_zero = substitute(written, {n: S.Zero})
+        return self.holds(eye(a.shape[0]), at_zero, {}) and self.holds(
+            matmul(a.args[0], written), written.xreplace({n: n + 1}), {}
+        )
+
     def _put_in(self, e: Expr, given: Given, known: Ranges) -> Expr:
         """What is given is put in, as it stands and at other layers, where it is known to be one of theirs."""
         for _ in range(_ROUNDS):
@@ -190,8 +205,22 @@ class LoopProver(LayerChain):
                 split.function, name, split.renamed(b), renamed, known
             )
         return is_leaf(v) and (
-            self._by_chain_rule(f, v, b, given, known) or self._by_induction(f, v, b, given)
+            self._by_chain_rule(f, v, b, given, known)
+            or self._by_induction(f, v, b, given)
+            or self._at_a_layer(f, v, b, given)
         )
+
+    def _at_a_layer(self, f: Expr, v: Expr, b: Expr, given: Given) -> bool:
+        """What a closed form for every layer says at one of them."""
+        found, layer = self._loop_of.get(leaf_name(v)), layer_of(v)
+        if found is None or layer is None or v.has(found[1].index) or b.has(found[1].index):
+            return False
+        symbol, loop = found[0].symbol, found[1]
+        first = loop.lower - 1 if self._begins_alike(symbol, loop) else loop.lower
+        if layer_of(symbol) != loop.index or self.layers.inside(layer, first, loop.upper) is not True:
+            return False
+        general = at_a_general_layer(b, layer, loop)
+        return general.xreplace({loop.index: layer}) == b and self._by_induction(f, symbol, general, given)
 
     def _by_chain_rule(self, f: Expr, v: Expr, b: Expr, given: Given, known: Ranges) -> bool:
         """The gradient by a name, through the gradients that the formula holds, or also through given ones."""
