@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from sympy import Add, Expr, Mul, Pow, Rational, S
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
+from sympy.matrices.expressions.kronecker import KroneckerProduct
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.special import Identity, OneMatrix, ZeroMatrix
@@ -74,6 +75,9 @@ class Cost:
             return max(0, above - 1) - _is_mean(e)
         if is_leaf(e) or isinstance(e, AsScalar | Gradient | ScalarGradient | OneMatrix | ZeroMatrix):
             return 0
+        if isinstance(e, KroneckerProduct):  # everybody writes that of a column and a row as their product
+            thin = any(a.shape[1] == 1 for a in e.args) and any(a.shape[0] == 1 for a in e.args)
+            return len(e.args) - 1 + thin
         if isinstance(e, Transpose):
             return 0 if is_column(e.arg) else 1
         if isinstance(e, Pow | HadamardPower):
