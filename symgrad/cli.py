@@ -65,7 +65,7 @@ def cli() -> None:
     default="text",
     help="text, md, tex, html, json; expr (the answer alone); numpy, jax or torch (code).",
 )
-@click.option("--lang", default="en", help="Language of the words: en or zh.")
+@click.option("--lang", default="en", help="Language of the words: en, zh, or de (written by a machine).")
 @click.option("-o", "--output", help="Write to a file instead of standard output.")
 @click.option("--check/--no-check", default=True, help="Check every step (default) or not.")
 @click.option("--batch", help="Answer the questions of a JSON Lines file (- is standard input).")

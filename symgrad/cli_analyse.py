@@ -29,7 +29,7 @@ _FORMATS = ("text", "md", "tex", "json")
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the measurement.")
 @click.option("--format", "form", default="text", help="text, md, tex or json.")
-@click.option("--lang", default="en", help="Language of the words: en or zh.")
+@click.option("--lang", default="en", help="Language of the words: en, zh, or de (written by a machine).")
 @click.option("--figures", help="A folder for figures (SVG), which need matplotlib.")
 @click.option("-o", "--output", help="Write to a file instead of standard output.")
 def analyse(network: str, **options: Any) -> None:

@@ -17,7 +17,7 @@ __all__ = ["grade"]
 @click.command()
 @click.argument("answers", nargs=-1, required=True)
 @click.option("--key", "key_file", required=True, help="The key file of the sheet, NAME.key.jsonl.")
-@click.option("--lang", default="en", help="Language of the feedback: en or zh.")
+@click.option("--lang", default="en", help="Language of the feedback: en, zh, or de (written by a machine).")
 @click.option("--time-limit", default=10.0, type=click.FloatRange(min=0.1), help="Seconds an answer.")
 @click.option("-o", "--output", help="A file to which grades are added; what is in it is not graded again.")
 def grade(answers: tuple[str, ...], key_file: str, lang: str, time_limit: float, output: str | None) -> None:

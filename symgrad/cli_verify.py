@@ -45,7 +45,7 @@ def context_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("claims", nargs=-1)
 @context_options
 @click.option("--format", "form", default="text", help="text, json, md or tex.")
-@click.option("--lang", default="en", help="Language of the words: en or zh.")
+@click.option("--lang", default="en", help="Language of the words: en, zh, or de (written by a machine).")
 @click.option("--time-limit", default=10.0, type=click.FloatRange(min=0.1), help="Seconds a claim.")
 @click.option(
     "--memory-limit", default=4096, type=click.IntRange(min=256), help="Megabytes, where they can be bounded."
@@ -206,7 +206,7 @@ def write_answer(text: str, output: str | None) -> None:
 @click.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--format", "form", default="text", help="text, json, github or sarif.")
-@click.option("--lang", default="en", help="Language of the words: en or zh.")
+@click.option("--lang", default="en", help="Language of the words: en, zh, or de (written by a machine).")
 @click.option("--fix", is_flag=True, help="Write corrected formulas back into the files.")
 @click.option("--dry-run", is_flag=True, help="With --fix: show what would change and write nothing.")
 @click.option("--time-limit", default=10.0, type=click.FloatRange(min=0.1), help="Seconds a formula.")

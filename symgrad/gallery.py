@@ -226,15 +226,15 @@ def _networks() -> Iterator[tuple[str, str]]:
     from symgrad.analysing.sheet import document_of
     from symgrad.rendering.derivation import render
     from symgrad.rendering.formats import write_document
-    from symgrad.rendering.phrases import LANGUAGES
+    from symgrad.rendering.phrases import REVIEWED
 
     for name, (text, wrt) in NETWORKS.items():
         model = read_model(cleandoc(text)) if text else nets.example(name)
         derivation = derive(model, wrt, of="loss")
-        for lang in LANGUAGES:
+        for lang in REVIEWED:
             yield f"networks/{name}.{lang}.md", render(derivation, "md", lang)
     sheet = analyse(nets.mlp(activation="tanh"), bias_variance=0.05, depth=20, width=128, networks=16)
-    for lang in LANGUAGES:
+    for lang in REVIEWED:
         yield f"networks/stability.{lang}.md", write_document(document_of(sheet, lang), "md")
 
 

@@ -161,7 +161,7 @@ def test_the_ready_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     shown = capsys.readouterr().out
     for path in (template_folder() / "recipes").glob("*.toml"):
         assert f"{path.stem} " in shown
-        assert load_recipe(path.stem).title.keys() == {"en", "zh"}
+        assert load_recipe(path.stem).title.keys() == {"en", "zh", "de"}
 
 
 def test_pdf_without_typst_leaves_the_other_files(

@@ -192,12 +192,14 @@ def check_choice(recipe: Recipe, choice: Choice) -> None:
             raise RecipeError(f"there is no audience {audience!r}", hint="student or instructor")
 
 
-def made(recipe: Recipe, choice: Choice) -> Iterator[tuple[str, str | bytes]]:
+def made(recipe: Recipe, choice: Choice, book: Workbook | None = None) -> Iterator[tuple[str, str | bytes]]:
     """The files of a handout one after the other, e.g. `gradients.zh.tex`; all is derived and checked here.
+
+    What is in the `book` already, the derivations of the recipe, is not derived again.
 
     Raises   RecipeError for a section, template, language or format that cannot be used
     """
-    for _, files in made_of(recipe, choice, units(recipe, choice)):
+    for _, files in made_of(recipe, choice, units(recipe, choice), book=book):
         yield from files.items()
 
 
@@ -206,13 +208,14 @@ def made_of(
     choice: Choice,
     wanted: Sequence[Unit],
     tell: Callable[[str], None] = lambda what: None,
+    book: Workbook | None = None,
 ) -> Iterator[tuple[Unit, dict[str, str | bytes]]]:
     """The units that are wanted with their files; `tell` hears of every section and document that is begun.
 
     Raises   RecipeError for a section, template, language or format that cannot be used
     """
     check_choice(recipe, choice)
-    book = Workbook(recipe)
+    book = Workbook(recipe) if book is None else book
     folders = [recipe.templates] if recipe.templates is not None else []
     key = next((unit for unit in wanted if unit.form == "key"), None)
     keys: list[dict[str, Any]] = []

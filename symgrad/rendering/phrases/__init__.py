@@ -19,7 +19,7 @@ from symgrad.rendering.document import Formula, Inline, Words
 
 __all__ = ["LANGUAGES", "REVIEWED", "Catalogue", "Filling", "load", "pieces", "places"]
 
-LANGUAGES: tuple[str, ...] = ("en", "zh")
+LANGUAGES: tuple[str, ...] = ("en", "zh", "de")
 """All languages that there is a catalogue of."""
 
 REVIEWED: tuple[str, ...] = ("en", "zh")
