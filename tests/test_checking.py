@@ -118,6 +118,8 @@ def test_what_is_true_is_proved(a: str, b: str) -> None:
 
 
 FALSE = [
+    ("sum((A + A.T)**2)", "sum((2*A)**2)"),  # two indices that are summed outside of the power are not one
+    ("sum((A + A.T)**3 * B)", "8*sum(A**3 * B)"),
     ("tr(A @ B)", "tr(A @ B.T)"),
     ("A @ B", "B @ A"),
     ("A", "A.T"),

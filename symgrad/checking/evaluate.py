@@ -55,6 +55,7 @@ from symgrad.expr import (
     TensorGradient,
     Vec,
     is_leaf,
+    replace_index,
     written_out,
 )
 from symgrad.expr.entrywise import function_name
@@ -74,9 +75,13 @@ def concrete(e: Expr, sizes: Mapping[Symbol, int]) -> Expr:
     >>> concrete(matrix("A", "m", "n"), {size("m"): 3, size("n"): 4}).shape
     (3, 4)
     """
-    free = e.free_symbols  # an index that a sum in this expression binds may be free in another one
-    values = {s: sympy.Integer(n) for s, n in sizes.items() if s.is_positive or s in free}
-    return written_out(e.xreplace(values))
+    values = {s: sympy.Integer(n) for s, n in sizes.items()}
+    e = e.xreplace({s: n for s, n in values.items() if s.is_positive})
+    for s in (
+        s for s in values if not s.is_positive
+    ):  # an index, which a sum in the expression may bind as well
+        e = replace_index(e, s, values[s])
+    return written_out(e)
 
 
 @dataclass(frozen=True)

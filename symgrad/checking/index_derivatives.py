@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from fractions import Fraction
 
 from sympy import Expr, S
@@ -10,11 +10,13 @@ from sympy import Expr, S
 from symgrad.checking.canonical import NotDecided
 from symgrad.checking.exponents import Exponent, add_exponents, as_expr
 from symgrad.checking.index_functions import IndexFunctions
-from symgrad.checking.networks import MOST_TERMS, ONE, Apart, Head, Index, Term, Terms, turned
-from symgrad.expr import is_leaf, is_matrix, leaf_name
+from symgrad.checking.networks import MOST_TERMS, ONE, Apart, Head, Paired, Side, Term, Terms, flat, turned
+from symgrad.expr import is_leaf, is_matrix, leaf_name, same_size
 from symgrad.expr.model import Assumptions
 
-__all__ = ["IndexDerivatives"]
+__all__ = ["IndexDerivatives", "Place"]
+
+Place = tuple[Side, ...]
 
 
 class IndexDerivatives(IndexFunctions):
@@ -25,8 +27,8 @@ class IndexDerivatives(IndexFunctions):
         self.apart: Expr | None = None
         self._dependent: dict[tuple[int, Expr | Apart], bool] = {}
 
-    def derivative_of(self, form: Callable[[], Terms], x: Expr, *places: tuple[Index, Index]) -> Terms:
-        """The derivative of a form by the entry x[a, b] (and once more for each further place).
+    def derivative_of(self, form: Callable[[], Terms], x: Expr, *places: Place) -> Terms:
+        """The derivative of a form by the entry of x at a place (and once more for each further place).
 
         What is assumed of x is put in after the derivative is taken.
         """
@@ -35,45 +37,46 @@ class IndexDerivatives(IndexFunctions):
         if not self.assumptions.get(leaf_name(x)):
             terms = form()
             for place in places:
-                terms = self.derivative(self.reduced(terms), x, *place)
+                terms = self.derivative(self.reduced(terms), x, place)
             return terms
         before, self.apart = self.apart, x
         try:
             terms = form()
             for place in places:
-                terms = self.derivative(self.reduced(terms), Apart(x), *place)
+                terms = self.derivative(self.reduced(terms), Apart(x), place)
         finally:
             self.apart = before
         return self._together(terms, Apart(x))
 
     def _together(self, terms: Terms, x: Apart) -> Terms:
         """The terms with the name itself for one that was kept apart."""
-        return [
-            Term(t.coefficient, tuple((self._with_name(h, x), idx, e) for h, idx, e in t.factors), t.bound)
-            for t in terms
-        ]
+        result = []
+        for t in terms:
+            factors = [(*self._with_name(h, idx, x), e) for h, idx, e in t.factors]
+            result.append(Term(t.coefficient, tuple(factors), t.bound))
+        return result
 
-    def _with_name(self, h: int, x: Apart) -> int:
+    def _with_name(self, h: int, idx: tuple[int, ...], x: Apart) -> tuple[int, tuple[int, ...]]:
         head = self.heads[h]
         if not self._depends(h, x):
-            return h
+            return h, idx
         if head.kind == "symbol":
-            return self.head("symbol", x.leaf, head.rank)
+            name = Paired(x.leaf, head.key.sizes) if isinstance(head.key, Paired) else x.leaf
+            return self.head("symbol", name, head.rank), idx
         if head.kind not in ("power_of", "exp", "function", "inverse", "det", "logdet", "power"):
             raise NotDecided(f"a {head.kind} of a name with assumptions")
         inside = self.reduced(self._together(head.inside, x))
         if not inside:
             raise NotDecided("a function of zero")
-        key: Hashable = self.canonical(inside)
-        if head.kind == "function":
-            key = (head.key[0], key)  # type: ignore[index]
-        number = self.head(head.kind, key, head.rank, inside)
-        if head.kind == "inverse" and self.canonical(turned(inside)) == key:
-            self.heads[number].symmetric = True
-        return number
+        if head.kind in ("power_of", "exp", "function"):
+            label = (head.key[0],) if head.kind == "function" else ()  # type: ignore[index]
+            number, kept = self.ordered_head(head.kind, label, inside, idx)
+            return number, tuple(kept)
+        number, turned_over = self.matrix_head(head.kind, inside, head.rank)
+        return number, idx[::-1] if turned_over else idx
 
-    def derivative(self, terms: Terms, x: Expr | Apart, a: Index, b: Index) -> Terms:
-        """The derivative of a form by the entry x[a, b]."""
+    def derivative(self, terms: Terms, x: Expr | Apart, place: Place) -> Terms:
+        """The derivative of a form by the entry of x at a place."""
         result: Terms = []
         for t in terms:
             for n, (h, idx, e) in enumerate(t.factors):
@@ -82,7 +85,7 @@ class IndexDerivatives(IndexFunctions):
                 rest = [Term(t.coefficient, t.factors[:n] + t.factors[n + 1 :], t.bound)]
                 lowered = add_exponents(e, -1)
                 keep = self.factor(h, idx, lowered) if lowered != 0 else ONE
-                inner = self._factor_derivative(h, idx, x, a, b)
+                inner = self._factor_derivative(h, idx, x, place)
                 if self.heads[h].kind == "exp":
                     keep = self.factor(h, idx, e)
                 result += self.times(rest, keep, self._number_or_symbol(e), inner)
@@ -98,7 +101,7 @@ class IndexDerivatives(IndexFunctions):
         if known is None:
             head = self.heads[h]
             if head.kind == "symbol":
-                known = head.key == x
+                known = x == (head.key.leaf if isinstance(head.key, Paired) else head.key)
             elif head.kind in ("ordered", "sum", "product"):
                 known = True  # not looked into: its derivative is then not decided
             else:
@@ -106,20 +109,19 @@ class IndexDerivatives(IndexFunctions):
             self._dependent[(h, x)] = known
         return known
 
-    def _factor_derivative(self, h: int, idx: tuple[int, ...], x: Expr | Apart, a: Index, b: Index) -> Terms:
+    def _factor_derivative(self, h: int, idx: tuple[int, ...], x: Expr | Apart, place: Place) -> Terms:
         """The derivative of a head, without its exponent."""
         head = self.heads[h]
         if head.kind == "symbol":
-            free = [i for i in (a, b) if i is not None]
-            return self.times(*(self.delta(i, j) for i, j in zip(idx, free, strict=True)))
+            return self._same_entry(head, idx, place)
         if head.kind in ("power_of", "exp"):
-            return self.derivative(self.placed(head.inside, idx), x, a, b)
+            return self.derivative(self.placed(head.inside, idx), x, place)
         if head.kind in ("inverse", "det", "logdet"):
             k, m = self._next - 1, self._next - 2
             self._next -= 2
             size = self._square_size(head)
             self._size[k] = self._size[m] = size
-            inner = self.derivative(self.placed(head.inside, (k, m)), x, a, b)
+            inner = self.derivative(self.placed(head.inside, (k, m)), x, place)
             inverse = h if head.kind == "inverse" else self._inverse_of(head)
             if head.kind == "inverse":
                 sides = self.times(self.factor(inverse, (idx[0], k)), self.factor(inverse, (m, idx[1])))
@@ -129,8 +131,20 @@ class IndexDerivatives(IndexFunctions):
                 value = self.times(self.factor(h, ()), value)
             return self.over(value, k, m)
         if head.kind == "function":
-            return self._chain(head, idx, x, a, b)
+            return self._chain(head, idx, x, place)
         raise NotDecided(f"the derivative of a {head.kind} over a range")
+
+    def _same_entry(self, head: Head, idx: tuple[int, ...], place: Place) -> Terms:
+        """One where the entry of a name is the one that the derivative is taken by."""
+        free = [i for side in place for i in flat(side)]
+        if len(free) != len(idx):
+            raise NotDecided("a side that is split in two ways")
+        if isinstance(head.key, Paired):
+            sizes = [n for side in head.key.sizes for n in side]
+            known = [self._size.get(i) for i in free]
+            if any(k is None or not same_size(k, n) for k, n in zip(known, sizes, strict=True)):
+                raise NotDecided("a side that is split in two ways")
+        return self.times(*(self.delta(i, j) for i, j in zip(idx, free, strict=True)))
 
     def _square_size(self, head: Head) -> Expr:
         for t in head.inside:
@@ -157,19 +171,26 @@ class IndexDerivatives(IndexFunctions):
                             return self._slot_size(g2, n)
         return None
 
-    def _inverse_of(self, head: Head) -> int:
-        number = self.head("inverse", head.key, 2, head.inside)
-        if self.canonical(turned(head.inside)) == head.key:
-            self.heads[number].symmetric = True
-        return number
+    def matrix_head(self, kind: str, terms: Terms, rank: int) -> tuple[int, bool]:
+        """A head that stands for a function of a matrix and of its transpose; whether it is that of the transpose."""
+        keys = [(repr(self.canonical(form)), form) for form in (terms, turned(terms))]
+        over = keys[1][0] < keys[0][0]
+        form = keys[over][1]
+        head = self.head(kind, self.canonical(form), rank, form)
+        if rank == 2 and keys[0][0] == keys[1][0]:
+            self.heads[head].symmetric = True
+        return head, over
 
-    def _chain(self, head: Head, idx: tuple[int, ...], x: Expr | Apart, a: Index, b: Index) -> Terms:
+    def _inverse_of(self, head: Head) -> int:
+        return self.matrix_head("inverse", head.inside, 2)[0]  # det and log det have no other orientation
+
+    def _chain(self, head: Head, idx: tuple[int, ...], x: Expr | Apart, place: Place) -> Terms:
         name = head.key[0]  # type: ignore[index]
 
         def u() -> Terms:
             return self.placed(head.inside, idx)
 
-        inner = self.derivative(u(), x, a, b)
+        inner = self.derivative(u(), x, place)
         outer: Terms
         if name == "log":
             outer = self.power(u(), -1, idx)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import permutations, product
 
 import sympy
 from sympy import Expr
 
 from symgrad.checking.canonical import NotDecided
 from symgrad.checking.exponents import Exponent, is_integer, is_number, multiply_exponents
-from symgrad.checking.networks import MOST_POWER, ONE, Factor, Index, Term, Terms, used_in
+from symgrad.checking.networks import MOST_POWER, ONE, Factor, Side, Term, Terms, used_in
 from symgrad.checking.relations import Relations
 
 __all__ = ["IndexFunctions"]
+
+_MOST_ORDERS = 24
 
 
 class IndexFunctions(Relations):
     """Functions entry by entry; an exponential of a sum is a product."""
 
-    def power(self, base: Terms, e: Exponent, indices: Sequence[Index]) -> Terms:
+    def power(self, base: Terms, e: Exponent, indices: Sequence[Side]) -> Terms:
         """Base ** e, entry by entry at the given indices."""
         if e == 0:
             return ONE
@@ -43,20 +47,68 @@ class IndexFunctions(Relations):
                 return [Term(t.coefficient, factors)]
         return self._sum_power(base, e, indices)
 
-    def _sum_power(self, base: Terms, e: Exponent, indices: Sequence[Index]) -> Terms:
+    def _sum_power(self, base: Terms, e: Exponent, indices: Sequence[Side]) -> Terms:
         """A power of a sum as a head; common exponentials and the leading coefficient stand in front of it."""
         used = [i for i in used_in(indices) if any(i in idx for t in base for _, idx, _ in t.factors)]
         local = self.reduced(self.local(base, used))
-        front = ONE
-        if isinstance(e, int):
-            local, common = self._without_common(local)
-            lead = min(self.canonical(local))[1]
+        if not isinstance(e, int):
+            head, kept = self.ordered_head("power_of", (), local, used)
+            return self.factor(head, kept, e)
+        local, common = self._without_common(local)
+        forms = []
+        for order in self._orders(local, len(used)):
+            form = self.local(local, order)
+            lead = min(self.canonical(form))[1]
+            forms.append((lead, self.scaled(form, 1 / lead)))
+        lead = min(forms, key=lambda f: repr(self.canonical(f[1])))[0]
+        front = [Term(lead**e, tuple((h, idx, multiply_exponents(x, e)) for h, idx, x in common))]
+        if len(local) == 1 and not local[0].bound:
             local = self.scaled(local, 1 / lead)
-            front = [Term(lead**e, tuple((h, idx, multiply_exponents(x, e)) for h, idx, x in common))]
-            if len(local) == 1 and not local[0].bound:
-                return self.placed(self.times(front, self.power(local, e, tuple(range(len(used))))), used)
-        head = self.head("power_of", self.canonical(local), len(used), local)
-        return self.times(self.placed(front, used), self.factor(head, used, e))
+            return self.placed(self.times(front, self.power(local, e, tuple(range(len(used))))), used)
+        head, kept = self.ordered_head("power_of", (), self.scaled(local, 1 / lead), used)
+        return self.times(self.placed(front, used), self.factor(head, kept, e))
+
+    def ordered_head(
+        self, kind: str, name: tuple[str, ...], local: Terms, used: Sequence[int]
+    ) -> tuple[int, list[int]]:
+        """A head for a form of the indices used, and its indices in an order that does not depend on theirs.
+
+        So a function of X[i, j] and one of X^T[j, i] have one head.
+        """
+        slots = [n for n in range(len(used)) if any(n in idx for t in local for _, idx, _ in t.factors)]
+        forms = []
+        for order in self._orders(local, len(used), slots):
+            form = self.local(local, order)
+            key = self.canonical(form)
+            forms.append((repr(key), order, key, form))
+        text, order, key, form = min(forms, key=lambda f: f[0])
+        head = self.head(kind, (*name, key) if name else key, len(order), form)
+        if len(order) == 2 and sum(f[0] == text for f in forms) == 2:
+            self.heads[head].symmetric = True
+        return head, [used[n] for n in order]
+
+    def _orders(self, local: Terms, count: int, slots: Sequence[int] | None = None) -> list[tuple[int, ...]]:
+        """The orders of the free indices of a form that it tells no first one of."""
+        slots = range(count) if slots is None else slots
+        signs: dict[object, list[int]] = {}
+        for n in slots:
+            signs.setdefault(self._sign(local, n), []).append(n)
+        groups = [signs[s] for s in sorted(signs, key=repr)]
+        if math.prod(math.factorial(len(g)) for g in groups) > _MOST_ORDERS:
+            return [tuple(n for g in groups for n in g)]
+        return [tuple(n for g in choice for n in g) for choice in product(*(permutations(g) for g in groups))]
+
+    def _sign(self, local: Terms, n: int) -> object:
+        """What the factors that hold a free index tell of it, whatever the others are called."""
+        found = []
+        for t in local:
+            for h, idx, e in t.factors:
+                if n in idx:
+                    symmetric = len(self.permutations(h)) > 1
+                    found.append(
+                        (h, repr(e), () if symmetric else tuple(k for k, i in enumerate(idx) if i == n))
+                    )
+        return tuple(sorted(found))
 
     def _without_common(self, terms: Terms) -> tuple[Terms, list[Factor]]:
         """Exponentials that all terms share, with their least exponents, taken out."""
@@ -75,22 +127,20 @@ class IndexFunctions(Relations):
         inverse = tuple((h, idx, multiply_exponents(x, -1)) for h, idx, x in common)
         return self.reduced([Term(t.coefficient, t.factors + inverse, t.bound) for t in terms]), common
 
-    def exponential(self, argument: Terms, indices: Sequence[Index]) -> Terms:
+    def exponential(self, argument: Terms, indices: Sequence[Side]) -> Terms:
         """Exp of a sum as a product over its monomials: exp(a + b) = exp(a) exp(b)."""
         used = used_in(indices)
         factors: list[Factor] = []
         local = self.reduced(self.local(argument, used))
         for network, coefficient in self.canonical(local):
             mine = [t for t in local if self._network(t) == network]
-            kept = [n for n in range(len(used)) if any(n in idx for t in mine for _, idx, _ in t.factors)]
-            again = self.local(self.scaled(mine[:1], 1 / mine[0].coefficient), kept)
-            head = self.head("exp", self.canonical(again), len(kept), again)
+            head, kept = self.ordered_head("exp", (), self.scaled(mine[:1], 1 / mine[0].coefficient), used)
             power = coefficient.numerator if coefficient.denominator == 1 else coefficient
-            factors.append((head, tuple(used[n] for n in kept), power))
+            factors.append((head, tuple(kept), power))
         return [Term(Fraction(1), tuple(factors))]
 
     def function(
-        self, name: str, argument: Terms, indices: Sequence[Index], parameters: Sequence[Expr] = ()
+        self, name: str, argument: Terms, indices: Sequence[Side], parameters: Sequence[Expr] = ()
     ) -> Terms:
         """A function of a form, in terms of few functions where identities tie them together."""
         used = used_in(indices)
@@ -140,13 +190,8 @@ class IndexFunctions(Relations):
         if name == "gelu":
             inside = self.times(u(), self._root(2, Fraction(-1, 2)))
             return self.scaled(self.times(u(), ONE + self.function("erf", inside, indices)), Fraction(1, 2))
-        reduced = self.reduced(local)
-        key = self.canonical(reduced)
-        kept = [n for n in range(len(used)) if any(n in idx for t in reduced for _, idx, _ in t.factors)]
-        again = self.local(reduced, kept)
-        head = self.head("function", (name, self.canonical(again)), len(kept), again)
-        del key
-        return self.factor(head, [used[n] for n in kept])
+        head, kept = self.ordered_head("function", (name,), self.reduced(local), used)
+        return self.factor(head, kept)
 
     def _root(self, n: int, power: Exponent) -> Terms:
         """A root of a number, by its prime factors."""

@@ -15,7 +15,7 @@ from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.checking.canonical import NotDecided
 from symgrad.checking.index_derivatives import IndexDerivatives
-from symgrad.checking.networks import MOST_POWER, ONE, Form, Index, Terms, compact
+from symgrad.checking.networks import MOST_POWER, ONE, Form, Side, Terms, compact
 from symgrad.expr import OrderedProduct, is_matrix, matmul, transpose
 from symgrad.expr.model import Assumptions
 
@@ -112,7 +112,7 @@ class IndexRanges(IndexDerivatives):
         free = [n if s != 1 else None for n, s in enumerate(m.shape)]
         return self.canonical(self.matrix(m, *compact(free)))
 
-    def _ordered(self, m: Expr, i: Index, j: Index) -> Terms:
+    def _ordered(self, m: Expr, i: Side, j: Side) -> Terms:
         (m,) = self._flat(m) or (Identity(m.shape[0]),)
         if not isinstance(m, OrderedProduct):
             return self.matrix(m, i, j)
@@ -121,7 +121,7 @@ class IndexRanges(IndexDerivatives):
             return self._ordered(turned, j, i)
         first, lower = peeled_below(*m.bounds)
         parts: list[Terms] = []
-        inner: list[Index] = []
+        inner: list[Side] = []
         left = i
         for value in first:  # the first factors apart, so that the product begins at l + 1
             factor = m.at(value)
@@ -135,7 +135,7 @@ class IndexRanges(IndexDerivatives):
         parts.append(self.factor(self.head("ordered", key, 2), (left, j)))
         return self.over(self.times(*parts), *inner)
 
-    def _matrix_sum(self, m: Expr, i: Index, j: Index) -> Terms:
+    def _matrix_sum(self, m: Expr, i: Side, j: Side) -> Terms:
         lower, upper = m.bounds
         if sympy.expand(upper - lower + 1).is_zero:
             return []

@@ -17,10 +17,11 @@ from sympy import Expr
 from symgrad.checking.budget import check_time
 from symgrad.checking.canonical import NotDecided, Permutations
 from symgrad.checking.exponents import Exponent
-from symgrad.expr import is_leaf, is_matrix, leaf_name
+from symgrad.expr import is_leaf, is_matrix, leaf_name, same_size
 from symgrad.expr.model import Assumptions
 
 __all__ = [
+    "FREE",
     "MOST_POWER",
     "MOST_TERMS",
     "ONE",
@@ -30,17 +31,22 @@ __all__ = [
     "Head",
     "Index",
     "Networks",
+    "Paired",
+    "Side",
     "Term",
     "Terms",
     "compact",
+    "flat",
     "turned",
     "used_in",
 ]
 
 Index = int | None  # a free index is 0, 1, ..; a bound one is negative; None where the size is one
+Side = Index | tuple[int, ...]  # the rows of kron(A, B) are counted by two indices
 Factor = tuple[int, tuple[int, ...], Exponent]
 Form = tuple[tuple[tuple[Any, ...], Fraction], ...]
 
+FREE = 1 << 16  # the free indices of a question count from here; in a form that is put to places, from 0
 MOST_TERMS = 3000
 MOST_POWER = 8
 
@@ -86,6 +92,14 @@ class Apart:
         return tuple(self.leaf.shape)
 
 
+@dataclass(frozen=True)
+class Paired:
+    """A name whose sides are counted by several indices, with the sizes of all of them."""
+
+    leaf: Expr | Apart
+    sizes: tuple[tuple[Expr, ...], ...]
+
+
 class Networks:
     """Heads, indices and the arithmetic of terms."""
 
@@ -97,6 +111,7 @@ class Networks:
         self._size: dict[int, Expr] = {}
         self.most_work = 60 * MOST_TERMS
         self._work = 0
+        self.doubtful: set[Expr] = set()  # sizes of ranges that may be below zero
 
     def fresh(self, size: Expr) -> Index:
         """A new bound index over a size; none where the size is one."""
@@ -136,20 +151,37 @@ class Networks:
         if self._work > self.most_work:
             raise NotDecided("the normal form is too large")
 
-    def factor(self, head: int, indices: Iterable[Index], power: Exponent = 1) -> Terms:
+    def factor(self, head: int, indices: Iterable[Side], power: Exponent = 1) -> Terms:
         """A single factor."""
-        used = tuple(i for i in indices if i is not None)
+        used = tuple(i for side in indices for i in flat(side))
         return [Term(Fraction(1), ((head, used, power),))]
 
     def number(self, value: Fraction | int) -> Terms:
         """A number."""
         return [Term(Fraction(value))] if value else []
 
-    def delta(self, i: Index, j: Index) -> Terms:
-        """One where two indices agree."""
-        return (
-            ONE if i is None or j is None or i == j else self.factor(self.head("delta", "delta", 2), (i, j))
-        )
+    def delta(self, i: Side, j: Side) -> Terms:
+        """One where two indices agree, or two pairs of them."""
+        rows, cols = flat(i), flat(j)
+        if not rows or not cols:
+            return ONE
+        if len(rows) != len(cols):
+            raise NotDecided("a side that is split in two ways")
+        if len(rows) > 1 and not all(map(self._same_range, rows, cols)):
+            raise NotDecided("a side that is split in two ways")
+        head = self.head("delta", "delta", 2)
+        pairs = [(a, b) for a, b in zip(rows, cols, strict=True) if a != b]
+        return [Term(Fraction(1), tuple((head, at, 1) for at in pairs))]
+
+    def _same_range(self, i: int, j: int) -> bool:
+        """Whether two indices are known to run over the same size."""
+        one, other = self._size.get(i), self._size.get(j)
+        return i == j or (one is not None and other is not None and same_size(one, other))
+
+    def free(self, number: int, size: Expr) -> int:
+        """A free index of the question, with its size."""
+        self._size[FREE + number] = size
+        return FREE + number
 
     def times(self, *parts: Terms) -> Terms:
         """The product; indices are shared, so bound ones must be fresh in each part."""
@@ -169,9 +201,9 @@ class Networks:
         """A number times a sum."""
         return [Term(t.coefficient * by, t.factors, t.bound) for t in terms] if by else []
 
-    def over(self, terms: Terms, *indices: Index) -> Terms:
+    def over(self, terms: Terms, *indices: Side) -> Terms:
         """The sum over indices."""
-        more = frozenset(i for i in indices if i is not None)
+        more = frozenset(i for side in indices for i in flat(side))
         return [Term(t.coefficient, t.factors, t.bound | more) for t in terms] if more else terms
 
     def placed(self, inside: Terms, indices: Sequence[int]) -> Terms:
@@ -183,13 +215,17 @@ class Networks:
                 new = self.fresh(self._size[b])
                 assert new is not None  # noqa: S101 - its size is not one
                 names[b] = new
-            factors = tuple((h, tuple(names[i] for i in idx), e) for h, idx, e in t.factors)
+            factors = tuple(
+                (h, tuple(i if i >= FREE else names[i] for i in idx), e) for h, idx, e in t.factors
+            )
             result.append(Term(t.coefficient, factors, frozenset(names[b] for b in t.bound)))
         return result
 
     def local(self, terms: Terms, used: Sequence[int]) -> Terms:
         """Free indices renumbered 0, 1, .. in the order of `used`."""
         names = {i: n for n, i in enumerate(used)}
+        if any(i not in names and i not in t.bound for t in terms for _, idx, _ in t.factors for i in idx):
+            raise NotDecided("an index from outside")
         return [
             Term(
                 t.coefficient,
@@ -205,16 +241,16 @@ class Networks:
         """The terms of a scalar."""
         raise NotImplementedError
 
-    def matrix(self, m: Expr, i: Index, j: Index) -> Terms:
+    def matrix(self, m: Expr, i: Side, j: Side) -> Terms:
         """The terms of the entry m[i, j]."""
         raise NotImplementedError
 
-    def power(self, base: Terms, e: Exponent, indices: Sequence[Index]) -> Terms:
+    def power(self, base: Terms, e: Exponent, indices: Sequence[Side]) -> Terms:
         """Base ** e, entry by entry at the given indices."""
         raise NotImplementedError
 
     def function(
-        self, name: str, argument: Terms, indices: Sequence[Index], parameters: Sequence[Expr] = ()
+        self, name: str, argument: Terms, indices: Sequence[Side], parameters: Sequence[Expr] = ()
     ) -> Terms:
         """A function of a form."""
         raise NotImplementedError
@@ -232,9 +268,14 @@ def turned(inside: Terms) -> Terms:
     ]
 
 
-def used_in(indices: Sequence[Index]) -> list[int]:
+def used_in(indices: Sequence[Side]) -> list[int]:
     """The indices that are there, each once."""
-    return list(dict.fromkeys(i for i in indices if i is not None))
+    return list(dict.fromkeys(i for side in indices for i in flat(side)))
+
+
+def flat(side: Side) -> tuple[int, ...]:
+    """The indices of a side."""
+    return () if side is None else side if isinstance(side, tuple) else (side,)
 
 
 def compact(free: Sequence[Index]) -> list[Index]:

@@ -12,23 +12,29 @@ from fractions import Fraction
 from functools import partial
 
 import sympy
-from sympy import Expr, Indexed, KroneckerDelta, Symbol
+from sympy import Expr, Indexed, KroneckerDelta
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.budget import OutOfTime
 from symgrad.checking.canonical import NotDecided
-from symgrad.checking.index_form import ONE, Index, IndexForms, Terms
+from symgrad.checking.index_derivatives import Place
+from symgrad.checking.index_form import ONE, IndexForms, Terms
+from symgrad.checking.networks import flat
 from symgrad.expr import (
     Definition,
     Gradient,
+    InRange,
     Loop,
     Member,
     Model,
     PartialDerivative,
     ScalarGradient,
+    TensorElement,
+    TensorGradient,
     gradient,
     is_leaf,
     is_matrix,
+    is_tensor,
     leaf_name,
     leaves,
     same_size,
@@ -43,6 +49,8 @@ PROOF = "equal normal forms"
 
 _Both = Callable[[IndexForms], tuple[Terms, Terms]]
 
+_ENTRY = MatrixElement | TensorElement
+_GRADIENT = Gradient | ScalarGradient | TensorGradient
 _ROUNDS = 5
 _DEEPEST = 10
 _LONGEST = 2000
@@ -62,6 +70,8 @@ class Prover:
         self._values: dict[Expr, Expr] = {}
         if not model.has_loops:
             self._values = {d.symbol: d.value for d in model.definitions()}
+        names = {*self._values, *(n for v in self._values.values() for n in leaves(v))}
+        self._sizes = frozenset(n for e in names for n in shape_of(e))
 
     def equal(
         self, a: Expr, b: Expr, given: Mapping[Expr, Expr] | None = None, *, by_names: bool = False
@@ -81,7 +91,8 @@ class Prover:
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            return self._terms(forms, a), self._terms(forms, b)
+            place = forms.free_sides(a, b, start=len(indices))
+            return forms.array(a, *place), forms.array(b, *place)
 
         # Names as they stand first: what is equal for all their values is equal for theirs, however deep the model.
         indices = _indices(a, b)
@@ -93,7 +104,7 @@ class Prover:
         if not isinstance(a, PartialDerivative) or a.fixed:
             return None
         return self._decided(
-            lambda forms: (self._partial(forms, a), self._terms(forms, b)),
+            lambda forms: (self._partial(forms, a), forms.scalar(b)),
             folded=True,
             indices=_indices(a, b),
         )
@@ -104,30 +115,71 @@ class Prover:
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            place = _free(x)
-            return forms.derivative_of(lambda: forms.scalar(f), x, place), self._terms(forms, answer)
+            place = forms.free_sides(x, answer)
+            return forms.derivative_of(lambda: forms.scalar(f), x, place), forms.array(answer, *place)
 
         return self._decided(both, keep=x)
+
+    def entries_equal(
+        self,
+        f: Expr,
+        x: Expr,
+        answer: Expr,
+        indices: Sequence[tuple[Expr, Expr]],
+        *,
+        twice: bool = False,
+    ) -> bool | None:
+        """Whether the answer is the derivative of the entries of f by those of x (`twice`: of a scalar, taken again).
+
+        `indices` are the index symbols in the answer with their sizes: those of f before those of x, sides of one left
+        out.
+        """
+        if self.model.has_loops:
+            return None
+
+        def both(forms: IndexForms) -> tuple[Terms, Terms]:
+            for n, (symbol, size) in enumerate(indices):
+                forms.free_place(symbol, n, size)
+            symbols = iter(s for s, _ in indices)
+            places = [
+                tuple(
+                    None if n == 1 and not is_tensor(e) else forms.places[next(symbols)] for n in shape_of(e)
+                )
+                for e in ((x, x) if twice else (f, x))
+            ]
+            if next(symbols, None) is not None:
+                raise NotDecided("an index of neither side")
+            inner = () if twice else places[0]
+            derived = forms.derivative_of(
+                lambda: forms.array(f, *inner), x, *(places if twice else places[1:])
+            )
+            return derived, forms.scalar(answer)
+
+        try:
+            return self._decided(both, keep=x)
+        except StopIteration:
+            return None
 
     def structured_equals(self, f: Expr, x: Expr, answer: Expr, structure: str) -> bool | None:
         """Whether the answer is the gradient by a matrix with tied entries, as defined from the gradient G without ties.
 
         symmetric-subspace (G + G^T) / 2, symmetric-entries G + G^T - G o I, diagonal-entries G o I.
         """
-        if self.model.has_loops or not fits(answer, shape_of(x)) or _free(x) != (0, 1):
+        if self.model.has_loops or not fits(answer, shape_of(x)) or not is_matrix(x) or x.shape[0] == 1:
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
+            i, j = forms.free_sides(x)
             g, turned, again = (
-                forms.derivative_of(lambda: forms.scalar(f), x, place) for place in ((0, 1), (1, 0), (0, 1))
+                forms.derivative_of(lambda: forms.scalar(f), x, place) for place in ((i, j), (j, i), (i, j))
             )
-            diagonal = forms.times(forms.delta(0, 1), again)
+            diagonal = forms.times(forms.delta(i, j), again)
             wanted = {
                 "symmetric-subspace": forms.scaled(g + turned, Fraction(1, 2)),
                 "symmetric-entries": g + turned + forms.scaled(diagonal, -1),
                 "diagonal-entries": diagonal,
             }
-            return wanted[structure], self._terms(forms, answer)
+            return wanted[structure], forms.array(answer, i, j)
 
         return self._decided(both, keep=x)
 
@@ -137,32 +189,29 @@ class Prover:
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            f_place = _free(f)
-            used = sum(i is not None for i in f_place)
-            x_place = _free(x, used)
-            derived = forms.derivative_of(
-                lambda: forms.matrix(f, *f_place) if is_matrix(f) else forms.scalar(f), x, x_place
+            inner, rows = forms.stacked(f, answer, 0, 0)
+            if not is_matrix(x):
+                inner = forms.free_sides(f, answer)
+                return forms.derivative_of(lambda: forms.array(f, *inner), x, ()), forms.array(answer, *inner)
+            by, cols = forms.stacked(x, answer, 1, _count(inner))
+            return (
+                forms.derivative_of(lambda: forms.array(f, *inner), x, by),
+                forms.array(answer, *((rows, cols) if is_matrix(answer) else ())),
             )
-            if sum(i is not None for i in (*f_place, *x_place)) > 2:
-                raise NotDecided("more than two indices")
-            return derived, self._terms(forms, answer)
 
         return self._decided(both, keep=x)
 
     def hessian_equals(self, f: Expr, x: Expr, answer: Expr) -> bool | None:
-        """Whether the answer is H[i, j] = d^2 f / (d x_i d x_j) for a vector x, or the second derivative by a scalar."""
-        if self.model.has_loops:
+        """Whether the answer is H[i, j] = d^2 f / (d vec(x)_i d vec(x)_j), or the second derivative by a scalar."""
+        if self.model.has_loops or not fits(answer, jacobian_shape(x, x)):
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            places = ((0, None), (1, None)) if is_matrix(x) else ((None, None), (None, None))
-            second = forms.derivative_of(lambda: forms.scalar(f), x, *places)
-            return second, self._terms(forms, answer)
+            first, rows = forms.stacked(x, answer, 0, 0)
+            second, cols = forms.stacked(x, answer, 1, _count(first))
+            twice = forms.derivative_of(lambda: forms.scalar(f), x, first, second)
+            return twice, forms.array(answer, *((rows, cols) if is_matrix(answer) else ()))
 
-        if (is_matrix(x) and x.shape[1] != 1) or not fits(
-            answer, jacobian_shape(x, x) if is_matrix(x) else ()
-        ):
-            return None
         return self._decided(both, keep=x)
 
     def differential_equals(self, f: Expr, x: Expr, dx: Expr, answer: Expr) -> bool | None:
@@ -171,13 +220,10 @@ class Prover:
             return None
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            place = _free(f)
-            i, j = (forms.fresh(s) for s in x.shape) if is_matrix(x) else (None, None)
-            derived = forms.derivative_of(
-                lambda: forms.matrix(f, *place) if is_matrix(f) else forms.scalar(f), x, (i, j)
-            )
-            increment = forms.matrix(dx, i, j) if is_matrix(dx) else forms.scalar(dx)
-            return forms.over(forms.times(derived, increment), i, j), self._terms(forms, answer)
+            place = forms.free_sides(f, answer)
+            at = forms.fresh_place(x)
+            derived = forms.derivative_of(lambda: forms.array(f, *place), x, at)
+            return forms.over(forms.times(derived, forms.array(dx, *at)), *at), forms.array(answer, *place)
 
         return self._decided(both, keep=x)
 
@@ -190,17 +236,17 @@ class Prover:
         does not hold is worked out in the same way, or is put in from `given`. For an entry v = X[i, j] the answer is a
         scalar.
         """
-        name = v.args[0] if isinstance(v, MatrixElement) else v
+        name = v.args[0] if isinstance(v, _ENTRY) else v
         if not fits(answer, shape_of(v)) or not is_leaf(name):
             return None
-        kept = {n for n in walk(answer) if isinstance(n, Gradient | ScalarGradient)}
-        kept |= {gradient(n.args[0], n.args[1].args[0]) for n in kept if isinstance(n.args[1], MatrixElement)}
+        kept = {n for n in walk(answer) if isinstance(n, _GRADIENT)}
+        kept |= {gradient(n.args[0], n.args[1].args[0]) for n in kept if isinstance(n.args[1], _ENTRY)}
 
         def chain(answer: Expr) -> bool | None:
             def both(forms: IndexForms) -> tuple[Terms, Terms]:
-                place = forms.entry(v) if isinstance(v, MatrixElement) else _free(v)
+                place = forms.entry(v) if isinstance(v, _ENTRY) else forms.free_sides(v, answer)
                 total = self._total(forms, f, name, place, kept, given or {}, _DEEPEST)
-                return total, self._terms(forms, answer)
+                return total, forms.array(answer, *(() if isinstance(v, _ENTRY) else place))
 
             return self._decided(both, folded=True, indices=_indices(v, answer))
 
@@ -233,7 +279,7 @@ class Prover:
         forms: IndexForms,
         f: Expr,
         v: Expr,
-        place: tuple[Index, Index],
+        place: Place,
         kept: set[Expr],
         given: Mapping[Expr, Expr],
         depth: int,
@@ -246,43 +292,32 @@ class Prover:
         if f not in {d.symbol for d in users} and v in leaves(f) and f != v:
             total += forms.derivative_of(lambda: forms.scalar(f), v, place)
         for d in users:
-            i, j = (forms.fresh(s) for s in d.symbol.shape) if is_matrix(d.symbol) else (None, None)
-            entry = (
-                partial(forms.matrix, d.value, i, j)
-                if is_matrix(d.symbol)
-                else partial(forms.scalar, d.value)
-            )
-            local = forms.derivative_of(entry, v, place)
+            at = forms.fresh_place(d.symbol)
+            local = forms.derivative_of(partial(forms.array, d.value, *at), v, place)
             above = gradient(f, d.symbol)
             if d.symbol == f:
                 upstream = ONE
             elif above in given:
-                upstream = (
-                    forms.matrix(given[above], i, j) if is_matrix(above) else forms.scalar(given[above])
-                )
+                upstream = forms.array(given[above], *at)
             elif above in kept:
-                upstream = forms.matrix(above, i, j) if is_matrix(above) else forms.scalar(above)
+                upstream = forms.array(above, *at)
             else:
-                upstream = self._total(forms, f, d.symbol, (i, j), kept, given, depth - 1)
-            total += forms.over(forms.times(upstream, local), i, j)
+                upstream = self._total(forms, f, d.symbol, at, kept, given, depth - 1)
+            total += forms.over(forms.times(upstream, local), *at)
         return total
 
     def _partial(self, forms: IndexForms, e: Expr) -> Terms:
         """The derivative of the value of a definition (or an entry of it) by a name (or an entry) in it."""
         f, x = e.args[:2]
-        name, by = (a.args[0] if isinstance(a, MatrixElement) else a for a in (f, x))
+        name, by = (a.args[0] if isinstance(a, _ENTRY) else a for a in (f, x))
         d = self.model.definition_of(name)
         if len(e.args) != 2 or d is None or not is_leaf(by) or isinstance(by, Member):
             raise NotDecided("a partial derivative of something else than a definition")
-        if is_matrix(name) != isinstance(f, MatrixElement) or is_matrix(by) != isinstance(x, MatrixElement):
-            raise NotDecided("a partial derivative of a matrix")
-        place = forms.entry(x) if is_matrix(by) else (None, None)
+        if bool(shape_of(name)) != isinstance(f, _ENTRY) or bool(shape_of(by)) != isinstance(x, _ENTRY):
+            raise NotDecided("a partial derivative of an array")
+        at, place = (forms.entry(a) if isinstance(a, _ENTRY) else () for a in (f, x))
         value = d.value
-        return forms.derivative_of(
-            lambda: forms.matrix(value, *forms.entry(f)) if is_matrix(name) else forms.scalar(value),
-            by,
-            place,
-        )
+        return forms.derivative_of(lambda: forms.array(value, *at), by, place)
 
     def _users(self, v: Expr) -> list[Definition] | None:
         """The definitions that use a name directly, at the layer where they do; None if that is not settled."""
@@ -298,16 +333,15 @@ class Prover:
             users += found
         return users
 
-    def _terms(self, forms: IndexForms, e: Expr) -> Terms:
-        return forms.matrix(e, *_free(e)) if is_matrix(e) else forms.scalar(e)
-
     def _decided(
         self, both: _Both, keep: Expr | None = None, folded: bool = False, indices: Sequence[Expr] = ()
     ) -> bool | None:
         """True if both sides have the same form, also after multiplying by common denominators."""
         values = {} if folded else {s: v for s, v in self._values.items() if s != keep}
         forms = IndexForms(self.model.assumptions, values.get)
-        forms.places = {s: n for n, s in enumerate(indices)}
+        forms.declared = self._sizes
+        for n, s in enumerate(indices):
+            forms.free_place(s, n)
         if folded:
             forms.partial = lambda e: self._partial(forms, e)
         try:
@@ -348,18 +382,21 @@ def _indices(*expressions: Expr) -> list[Expr]:
     for e in expressions:
         free = e.free_symbols
         for node in walk(e):
-            if isinstance(node, MatrixElement | KroneckerDelta):
-                found |= {i for i in node.args[-2:] if isinstance(i, Symbol) and i in free}
+            if isinstance(node, _ENTRY):
+                places = node.args[1:]
+            elif isinstance(node, KroneckerDelta | InRange):
+                places = node.args[:2] if isinstance(node, KroneckerDelta) else node.args[:1]
+            else:
+                continue
+            found |= {
+                i for a in places for i in a.free_symbols if i in free and (i == a or not i.is_positive)
+            }
     return sorted(found, key=str)
 
 
-def _free(e: Expr, start: int = 0) -> tuple[Index, Index]:
-    """Free indices for the sides of a matrix that are longer than one."""
-    if not is_matrix(e):
-        return None, None
-    rows = None if e.shape[0] == 1 else start
-    cols = None if e.shape[1] == 1 else start + (rows is not None)
-    return rows, cols
+def _count(place: Place) -> int:
+    """How many indices a place has."""
+    return sum(len(flat(side)) for side in place)
 
 
 def _cleared(forms: IndexForms, terms: Terms) -> Terms | None:

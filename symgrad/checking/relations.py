@@ -13,13 +13,16 @@ from sympy import Expr
 
 from symgrad.checking.canonical import NotDecided, label
 from symgrad.checking.exponents import Exponent, add_exponents, is_number, multiply_exponents
-from symgrad.checking.networks import MOST_TERMS, ONE, Factor, Form, Networks, Term, Terms
+from symgrad.checking.networks import MOST_TERMS, ONE, Factor, Form, Term, Terms
+from symgrad.checking.shifts import Shifts
 from symgrad.expr import is_leaf, leaf_name
 
 __all__ = ["Relations"]
 
+_OUTSIDE = 1 << 18
 
-class Relations(Networks):
+
+class Relations(Shifts):
     """Terms that are equal get one form."""
 
     def reduced(self, terms: Terms) -> Terms:
@@ -47,31 +50,57 @@ class Relations(Networks):
 
     def canonical(self, terms: Terms) -> Form:
         """The canonical form: networks with their coefficients, in a fixed order."""
-        return tuple(sorted(((self._network(t), t.coefficient) for t in self.reduced(terms)), key=repr))
+        reduced = self.reduced(terms)
+        if any(i < 0 and i not in t.bound for t in reduced for _, idx, _ in t.factors for i in idx):
+            raise NotDecided("an index from outside")
+        return tuple(sorted(((self._network(t), t.coefficient) for t in reduced), key=repr))
 
     def _network(self, t: Term) -> tuple[Any, ...]:
-        """The canonical labels of the connected parts, in order."""
-        parts: list[list[Factor]] = []
+        """The canonical labels of the connected parts, in order; an index that is summed elsewhere is a free one."""
+        t = self._with_open(t)
+        ties = self.ties(t)
+        tied = {i for _, idx, _ in ties for i in idx if i < 0}
+        parts: list[tuple[list[Factor], set[int], bool]] = [([], tied, True)] if ties else []
         for f in t.factors:
-            touching = [p for p in parts if any({i for i in f[1] if i < 0} & set(idx) for _, idx, _ in p)]
-            merged = [f]
-            for p in touching:
-                merged += p
+            if f in ties:
+                continue
+            factors, own, has_ties = [f], {i for i in f[1] if i < 0}, False
+            for p in [p for p in parts if p[1] & own]:
+                factors, own, has_ties = factors + p[0], own | p[1], has_ties or p[2]
                 parts.remove(p)
-            parts.append(merged)
-        return tuple(sorted((label(p, self.permutations) for p in parts), key=repr))
+            parts.append((factors, own, has_ties))
+        rows = [self.row(f) for f in ties]
+        sizes = {i: str(self._size[i]) for i in tied}
+        labels = [
+            label(factors, self.permutations, rows, sizes) if has_ties else label(factors, self.permutations)
+            for factors, _, has_ties in parts
+        ]
+        return tuple(sorted(labels, key=repr))
+
+    def _with_open(self, t: Term) -> Term:
+        """Indices that are summed outside of the term get numbers that no label takes for bound ones."""
+        outside = {i for _, idx, _ in t.factors for i in idx if i < 0} - t.bound
+        if not outside:
+            return t
+        moved = ((h, tuple(_OUTSIDE - i if i in outside else i for i in idx), e) for h, idx, e in t.factors)
+        return Term(t.coefficient, tuple(moved), t.bound)
 
     def _step(self, t: Term) -> Terms | None:
         """One reduction of a term, or None if there is none."""
         merged = self._merge_equal(t)
         if merged is not None:
             return merged
+        untied = self.untied(t)
+        if untied is not None:
+            return untied
         count: dict[int, int] = {}
         for _, idx, _ in t.factors:
             for i in idx:
                 count[i] = count.get(i, 0) + 1
         for b in t.bound:
             if b not in count:
+                if self._size[b] in self.doubtful:
+                    raise NotDecided(f"a range of {self._size[b]}, which may be below zero")
                 size = self.scalar(self._size[b])
                 return self.times([Term(t.coefficient, t.factors, t.bound - {b})], size)
         for n, f in enumerate(t.factors):
@@ -100,13 +129,18 @@ class Relations(Networks):
         head = self.heads[h]
         if head.kind == "delta":
             a, b = idx
-            gone, kept = (a, b) if a < 0 and a in t.bound else (b, a)
+            if not isinstance(e, int) or e < 0:
+                raise NotDecided("a quotient by zero")
             if a == b:
                 return [Term(t.coefficient, rest, t.bound)]
-            if gone in t.bound:
+            gone, kept = (
+                (a, b) if a < 0 and a in t.bound else (b, a) if b in t.bound else (max(idx), min(idx))
+            )
+            if gone in t.bound or any(gone in x for _, x, _ in rest):
                 moved = tuple((g, tuple(kept if i == gone else i for i in x), p) for g, x, p in rest)
-                return [Term(t.coefficient, moved, t.bound - {gone})]
-            return None
+                delta = () if gone in t.bound else ((h, idx, e),)
+                return [Term(t.coefficient, (*moved, *delta), t.bound - {gone})]
+            return None if e == 1 else [Term(t.coefficient, (*rest, (h, idx, 1)), t.bound)]
         if head.kind == "prime" and not isinstance(e, int) and is_number(e) and not 0 < e < 1:
             whole = e.numerator // e.denominator  # type: ignore[union-attr]
             left = add_exponents(e, -whole)

@@ -318,8 +318,9 @@ def replace_index(e: Expr, index: Expr, by: Expr) -> Expr:
                 indices[n] = Symbol(Indices(names_in(e, by)).fresh().name, **k.assumptions0)
                 body = replace_index(body, k, indices[n])
         return e.func(replace_index(body, index, by), *indices, *e.sizes)
-    with distribute(False):
-        return e.func(*(replace_index(a, index, by) if isinstance(a, Expr) else a for a in e.args))
+    args = [replace_index(a, index, by) if isinstance(a, Expr) else a for a in e.args]
+    with distribute(isinstance(e, Max | Min)):  # bounds are compared, for which SymPy needs -(a + b) = -a - b
+        return e.func(*args)
 
 
 # --- ranges ----------------------------------------------------------------------------------------

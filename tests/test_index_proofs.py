@@ -1,0 +1,246 @@
+"""Proofs in index notation and of Kronecker products: what is right is proved, and no fault is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sympy import Expr, KroneckerDelta, S, Sum
+from sympy.matrices.expressions.matexpr import MatrixElement
+
+from symgrad import derive
+from symgrad.api import Kind
+from symgrad.checking.entries import check_array
+from symgrad.checking.equality import Refutation, compare
+from symgrad.checking.normal_form import Prover
+from symgrad.checking.numeric import check_gradient
+from symgrad.deriving.by_entries import InIndices
+from symgrad.errors import CheckError, SymgradError
+from symgrad.expr import InRange, Model, TensorElement, from_entries, shape_of, walk
+from symgrad.reading import read_question
+
+ROW = ("Y[i] = sum(k, W[k] * X[i+k])",)
+ATTENTION = (
+    "S[h,i,j] = sum(d, Q[h,i,d] * K[h,j,d])",
+    "P[h,i,j] = exp(S[h,i,j]) / sum(l, exp(S[h,i,l]))",
+    "O[h,i,e] = sum(j, P[h,i,j] * V[h,j,e])",
+)
+HEADS = "Q: r m q, K: r n q, V: r n v, G: r m v"
+CONVOLUTION = ("Y[o,i,j] = sum(c, a, b, W[o,c,a,b] * X[c,i+a,j+b]) + d[o]",)
+CHANNELS = "W: n m k l, X: m h w, d: n, G: n h-k+1 w-l+1"
+FACTORS = "sum(i, j, k, (T[i,j,k] - sum(r, A[i,r] * B[j,r] * C[k,r]))**2)"
+QUESTIONS: list[tuple[Kind, str, tuple[str, ...], str, str]] = [
+    (
+        "gradient",
+        "sum(t, i, k, Z[t,i,k]**2)",
+        ("Z[t,i,k] = sum(j, A[t,i,j] * B[t,j,k])",),
+        "A: s m n, B: s n p",
+        "A",
+    ),
+    *(("gradient", "sum(o, i, j, G[o,i,j] * Y[o,i,j])", CONVOLUTION, CHANNELS, v) for v in ("W", "X", "d")),
+    *(("gradient", "sum(h, i, e, G[h,i,e] * O[h,i,e])", ATTENTION, HEADS, v) for v in ("V", "K")),
+    ("gradient", FACTORS, (), "T: l m n, A: l q, B: m q, C: n q", "A"),
+    ("gradient", "sum(i, G[i] * Y[i])", ("Y[i] = sum(k, W[k] * X[2*i+k])",), "W: w, X: n", "X"),
+    ("gradient", "sum(i in 1..n-1, (x[i] - x[i-1])**2)", (), "x: n", "x"),
+    ("jacobian", "A @ X @ B", (), "A: m n, X: n p, B: p q", "X"),
+    ("jacobian", "X @ X.T", (), "X: n p", "X"),
+    ("jacobian", "inv(X)", (), "X: n n", "X"),
+    ("jacobian", "X @ w", (), "X: n p, w: p", "X"),
+    ("jacobian", "softmax(X)", (), "X: n p", "X"),
+    ("jacobian", "Y", ROW, "W: w, X: n", "X"),
+    ("hessian", "tr(A @ X @ B @ X.T)", (), "A: n n, X: n p, B: p p", "X"),
+    ("hessian", "logdet(X)", (), "X: n n", "X"),
+    ("hessian", "norm(X @ W - Y)**2", (), "X: n p, W: p q, Y: n q", "W"),
+    ("hessian", "sum(i, Y[i]**2)", ROW, "W: w, X: n", "X"),
+    ("hessian", "sum(i, Y[i]**2)", ROW, "W: w, X: n", "W"),
+]
+
+
+def entry_faults(e: Expr) -> Iterator[Expr]:
+    """Indices exchanged, a shift off by one, a delta or an indicator lost, a border moved, a factor."""
+    yield from (-e, 2 * e)
+    for n in walk(e):
+        if isinstance(n, MatrixElement | TensorElement):
+            places = [i for i in n.args[1:] if not (i == 0 and n.args[0].shape[-1] == 1)]
+            column = [S.Zero] * (len(n.args) - 1 - len(places))
+            for a in range(len(places)):
+                turned = [*places]
+                for b in range(a):
+                    turned[a], turned[b] = places[b], places[a]
+                    yield e.xreplace({n: n.func(n.args[0], *turned, *column)})
+                    turned = [*places]
+                if not places[a].is_number:
+                    turned[a] = places[a] + 1
+                    yield e.xreplace({n: n.func(n.args[0], *turned, *column)})
+        elif isinstance(n, KroneckerDelta | InRange):
+            yield e.xreplace({n: S.One})
+        elif isinstance(n, Sum):
+            (k, low, high), rest = n.limits[0], n.limits[1:]
+            yield e.xreplace({n: Sum(n.function, (k, low + 1, high), *rest)})
+            yield e.xreplace({n: Sum(n.function, (k, low, high - 1), *rest)})
+
+
+def is_right(model: Model, f: Expr, x: Expr, entry: Expr, found: InIndices) -> bool:
+    """Whether an array agrees with differences of the function."""
+    array = from_entries(entry, [k for k, _ in found.indices], [n for _, n in found.indices])
+    try:
+        if shape_of(f):
+            check_array(model, f, x, array)
+        elif found.first is not None and found.first.array is not None:
+            check_array(model, found.first.array, x, array)
+        else:
+            check_gradient(model, f, x, array, count=1, sets=1)
+    except (CheckError, SymgradError, IndexError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("kind", "f", "given", "shapes", "wrt"), QUESTIONS, ids=lambda v: str(v)[:30])
+def test_entries_are_proved_and_their_faults_are_not(
+    kind: Kind, f: str, given: tuple[str, ...], shapes: str, wrt: str
+) -> None:
+    derivation = derive(f, wrt, given=given, shapes=shapes, kind=kind, check=False)
+    derivation = derivation.entrywise or derivation
+    found, model, x = derivation.indices, derivation.model, derivation.wrt
+    assert found is not None and found.entry is not None
+    prover, twice = Prover(model), kind == "hessian"
+    assert prover.entries_equal(derivation.of, x, found.entry, found.indices, twice=twice) is True
+    faults = [e for e in dict.fromkeys(entry_faults(found.entry)) if e != found.entry]
+    rejected = 0
+    for fault in faults:
+        if prover.entries_equal(derivation.of, x, fault, found.indices, twice=twice) is True:
+            assert is_right(model, derivation.of, x, fault, found), fault  # a symmetry of the answer
+        else:
+            rejected += 1
+    assert rejected >= max(2, len(faults) * 2 // 3)
+
+
+KRONECKER: list[tuple[Kind, str, str, str, tuple[str, ...]]] = [
+    # kind, f, the variable, the answer, faults of it
+    (
+        "jacobian",
+        "A @ X @ B",
+        "X",
+        "kron(B.T, A)",
+        (
+            "kron(A, B.T)",
+            "2*kron(B.T, A)",
+            "kron(B.T, A) @ commutation(m, n)",
+            "kron(B, A.T).T @ eye(m*n) * 3",
+        ),
+    ),
+    ("jacobian", "X.T", "X", "commutation(m, n)", ("commutation(n, m)", "eye(m*n)")),
+    (
+        "jacobian",
+        "X.T @ X",
+        "X",
+        "(eye(n*n) + commutation(n, n)) @ kron(eye(n), X.T)",
+        ("(eye(n*n) - commutation(n, n)) @ kron(eye(n), X.T)", "2*kron(eye(n), X.T)"),
+    ),
+    ("jacobian", "kron(x, y)", "x", "kron(eye(m), outer(y, ones(1)))", ("kron(outer(y, ones(1)), eye(m))",)),
+    (
+        "jacobian",
+        "inv(S)",
+        "S",
+        "-kron(inv(S).T, inv(S))",
+        ("-kron(inv(S), inv(S))", "kron(inv(S).T, inv(S))"),
+    ),
+    (
+        "hessian",
+        "tr(X.T @ A2 @ X @ S)",
+        "X",
+        "kron(S.T, A2) + kron(S, A2.T)",
+        ("2*kron(S, A2)", "kron(S, A2) + kron(S, A2.T)", "kron(A2, S.T) + kron(A2.T, S)"),
+    ),
+    ("gradient", "a @ kron(x, y)", "x", "kron(eye(m), y.T) @ a", ("kron(y.T, eye(m)) @ a", "a[0] * x")),
+    ("gradient", "a @ kron(x, y)", "a", "kron(x, y)", ("kron(y, x)", "2*kron(x, y)")),
+    ("gradient", "logdet(kron(S, T))", "S", "m*inv(S).T", ("n*inv(S).T", "m*inv(S)", "inv(S).T")),
+    ("gradient", "det(S @ inv(R))", "S", "det(S) / det(R) * inv(S).T", ("det(S) / det(R) * inv(S)",)),
+]
+SIZES = "A: p m, B: n q, X: m n, S: n n, R: n n, T: m m, A2: m m, x: m, y: n, a: m*n"
+
+
+@pytest.mark.parametrize(("kind", "f", "wrt", "answer", "faults"), KRONECKER)
+def test_kronecker_products_are_proved_and_their_faults_are_not(
+    kind: Kind, f: str, wrt: str, answer: str, faults: tuple[str, ...]
+) -> None:
+    model, function = read_question(f, shapes=SIZES)
+    x = model.symbols[wrt]
+    assert isinstance(x, Expr)
+    assert compare(model, function, x, read_question(answer, shapes=SIZES)[1], kind=kind).level == "proved"
+    for fault in faults:
+        try:
+            wrong = read_question(fault, shapes=SIZES)[1]
+        except SymgradError:
+            continue
+        prover = Prover(model)
+        check = {"jacobian": prover.jacobian_equals, "hessian": prover.hessian_equals}.get(
+            kind, prover.gradient_equals
+        )
+        assert check(function, x, wrong) is not True, fault
+        assert isinstance(compare(model, function, x, wrong, kind=kind), Refutation), fault
+
+
+IDENTITIES = [
+    # equal or not
+    ("vec(A @ X @ B)", "kron(B.T, A) @ vec(X)", True),
+    ("vec(A @ X @ B)", "kron(A, B.T) @ vec(X)", False),
+    ("kron(x, y)", "vec(outer(y, x))", True),
+    ("kron(x, y)", "vec(outer(x, y))", False),
+    ("commutation(m, n) @ vec(X)", "vec(X.T)", True),
+    ("commutation(n, m) @ commutation(m, n)", "eye(m*n)", True),
+    ("commutation(n, n) @ kron(S, R)", "kron(R, S) @ commutation(n, n)", True),
+    ("commutation(n, n) @ kron(S, R)", "kron(S, R) @ commutation(n, n)", False),
+    ("tr(kron(S, T))", "tr(S) * tr(T)", True),
+    ("tr(kron(S, R))", "tr(S @ R)", False),
+    ("inv(kron(S, T))", "kron(inv(S), inv(T))", True),
+    ("inv(S @ R)", "inv(R) @ inv(S)", True),
+    ("inv(S @ R)", "inv(S) @ inv(R)", False),
+    ("inv(S.T)", "inv(S).T", True),
+    ("inv(S.T)", "inv(S)", False),
+    ("tanh(X.T)", "tanh(X).T", True),
+    ("tanh(S.T)", "tanh(S)", False),
+    ("exp(S + S.T)", "exp(S + S.T).T", True),
+    ("det(S @ R)", "det(S) * det(R)", True),
+    ("det(kron(S, T))", "det(S)**m * det(T)**n", True),
+    ("det(kron(S, T))", "det(S)**n * det(T)**m", False),
+    ("sum((S + S.T)**2)", "4*sum(S**2)", False),
+    ("flip(flip(X))", "X", True),
+    ("sum(i, j, S[i,j] * S[j,i])", "tr(S @ S)", True),
+    ("sum(i, j, S[i,j] * S[j,i])", "sum(S * S)", False),
+    ("sum(i in 1..n-1, y[i] * y[i-1])", "sum(i in 0..n-2, y[i+1] * y[i])", True),
+    ("sum(i in 1..n-1, y[i] * y[i-1])", "sum(i in 0..n-2, y[i] * y[i])", False),
+    ("sum(i in 0..n-1, y[n-1-i] * y[i])", "sum(i in 0..n-1, y[i] * y[i])", False),
+    ("sum(i in 0..n-1, y[n-1-i]**2)", "y @ y", True),
+    ("sum(i in 0..n-2, y[i])", "sum(i in 0..n-1, y[i]) - y[n-1]", False),  # true, and beyond this proof
+]
+
+
+@pytest.mark.parametrize(("a", "b", "proved"), IDENTITIES)
+def test_identities_of_pairs_and_shifts(a: str, b: str, proved: bool) -> None:
+    model, left = read_question(a, shapes=SIZES)
+    right = read_question(b, shapes=SIZES)[1]
+    assert (Prover(model).equal(left, right) is True) == proved
+
+
+def test_an_entry_beside_its_array_is_not_taken_for_zero() -> None:
+    """Without its border or its indicator the answer has no value where the place lies outside of the array."""
+    model, f = read_question("sum(i, G[i] * sum(k, W[k] * X[i+k]))", shapes="W: w, X: n, G: n-w+1")
+    x = model.symbols["X"]
+    assert isinstance(x, Expr)
+    for answer, right in (
+        ("D[p] = sum(k in max(0,p+w-n)..min(p,w-1), G[p-k] * W[k])", True),
+        ("D[p] = sum(k, G[p-k] * W[k] * inrange(p-k, n-w+1))", True),
+        ("D[p] = sum(k in 0..w-1, G[p-k] * W[k])", False),
+        ("D[p] = sum(k in 0..min(p,w-1), G[p-k] * W[k])", False),
+        ("D[p] = sum(k in max(0,p+w-n)..w-1, G[p-k] * W[k])", False),
+        ("D[p] = sum(k, G[p-k] * W[k] * inrange(p-k, n-w))", False),
+        ("D[p] = sum(k, G[p-k] * W[k] * inrange(p-k+1, n-w+1))", False),
+    ):
+        try:
+            claim, _ = read_question("sum(X)", definitions=[answer], shapes="W: w, X: n, G: n-w+1, D: n")
+        except SymgradError:
+            assert not right
+            continue
+        (d,) = claim.definitions()
+        assert (Prover(model).gradient_equals(f, x, d.value) is True) == right, answer
