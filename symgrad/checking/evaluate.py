@@ -77,9 +77,7 @@ def concrete(e: Expr, sizes: Mapping[Symbol, int]) -> Expr:
     """
     values = {s: sympy.Integer(n) for s, n in sizes.items()}
     e = e.xreplace({s: n for s, n in values.items() if s.is_positive})
-    for s in (
-        s for s in values if not s.is_positive
-    ):  # an index, which a sum in the expression may bind as well
+    for s in (s for s in values if not s.is_positive):  # an index, which a sum in it may bind as well
         e = replace_index(e, s, values[s])
     return written_out(e)
 
