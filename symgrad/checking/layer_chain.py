@@ -14,9 +14,10 @@ from sympy import Expr, Product, Sum, Symbol, expand
 
 from symgrad.checking.canonical import NotDecided
 from symgrad.checking.exponents import Exponent
+from symgrad.checking.index_derivatives import Place
 from symgrad.checking.index_form import IndexForms
 from symgrad.checking.layers import apart, asked_layer, layer_of
-from symgrad.checking.networks import ONE, Index, Term, Terms
+from symgrad.checking.networks import ONE, Term, Terms
 from symgrad.checking.normal_form import Prover
 from symgrad.checking.ranges import (
     Ranges,
@@ -208,7 +209,7 @@ class LayerChain(Prover):
         forms: IndexForms,
         f: Expr,
         v: Expr,
-        place: tuple[Index, Index],
+        place: Place,
         kept: set[Expr],
         given: Mapping[Expr, Expr],
         depth: int,
@@ -237,7 +238,7 @@ class LayerChain(Prover):
         forms: IndexForms,
         f: Expr,
         symbol: Expr,
-        entry: tuple[Index, Index],
+        entry: Place,
         kept: set[Expr],
         given: Mapping[Expr, Expr],
         depth: int,
@@ -251,7 +252,7 @@ class LayerChain(Prover):
             value = self._elsewhere(above, given, self.layers)
         if value is None:
             return self._total(forms, f, symbol, entry, kept, given, depth - 1)
-        return forms.matrix(value, *entry) if is_matrix(value) else forms.scalar(value)
+        return forms.array(value, *entry)
 
     def _ends(self, f: Expr) -> list[Definition]:
         """The definitions outside of loops, and the function itself where it has no name."""
@@ -259,24 +260,20 @@ class LayerChain(Prover):
         named = any(d.symbol == f for d in self.model.definitions())
         return outside if named else [*outside, Definition(f, f)]
 
-    def _entry(self, forms: IndexForms, symbol: Expr) -> tuple[Index, Index]:
-        if not is_matrix(symbol):
-            return None, None
-        i, j = (forms.fresh(s) for s in symbol.shape)
-        return i, j
+    def _entry(self, forms: IndexForms, symbol: Expr) -> Place:
+        return forms.fresh_place(symbol)
 
     def _through(
         self,
         forms: IndexForms,
         value: Expr,
         names: Given,
-        entry: tuple[Index, Index],
+        entry: Place,
         v: Expr,
-        place: tuple[Index, Index],
+        place: Place,
     ) -> Terms:
         """The derivative of an entry of a formula by an entry of a name; the sums that have names in it are put back."""
-        form = partial(forms.matrix, value, *entry) if is_matrix(value) else partial(forms.scalar, value)
-        terms = forms.derivative_of(form, v, place)
+        terms = forms.derivative_of(partial(forms.array, value, *entry), v, place)
         return self._with_values(forms, terms, names.get) if names else terms
 
     def _through_sum(
@@ -284,11 +281,11 @@ class LayerChain(Prover):
         forms: IndexForms,
         value: Expr,
         names: Given,
-        entry: tuple[Index, Index],
+        entry: Place,
         name: Expr,
         term: Expr,
         v: Expr,
-        place: tuple[Index, Index],
+        place: Place,
     ) -> Terms:
         """The same by way of one term of a sum over layers, for which a name stands in the formula."""
         inside = self._entry(forms, name)
@@ -400,7 +397,7 @@ class LayerChain(Prover):
         """
 
         def named(forms: IndexForms) -> tuple[Terms, Terms]:
-            return derived(forms), self._terms(forms, answer)
+            return derived(forms), forms.array(answer, *free(answer))
 
         def once(forms: IndexForms) -> tuple[Terms, Terms]:
             left, right = named(forms)
@@ -557,9 +554,9 @@ def open_nodes(e: Expr) -> Iterator[Expr]:
                 stack.append(arg)
 
 
-def free(e: Expr) -> tuple[Index, Index]:
-    """Free indices for the sides of a matrix that are longer than one."""
+def free(e: Expr) -> Place:
+    """Free indices for the sides of a matrix that are longer than one; a scalar has none."""
     if not is_matrix(e):
-        return None, None
+        return ()
     rows = None if e.shape[0] == 1 else 0
     return rows, None if e.shape[1] == 1 else int(rows is not None)
