@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
-from sympy import Expr, Integer, Symbol
+from sympy import Add, Expr, Integer, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.finite_field import FieldTest
@@ -25,14 +25,19 @@ from symgrad.expr import (
     PartialDerivative,
     ScalarDifferential,
     ScalarGradient,
+    add,
     differential,
+    gradient,
     is_leaf,
+    leaves,
     substitute,
     walk,
     written_out,
 )
 
 __all__ = ["Equations"]
+
+_MANY_TERMS = 4
 
 
 class Equations:
@@ -46,6 +51,7 @@ class Equations:
         self.prover = Prover(model)
         self._loops = LoopProver(model) if model.has_loops else None
         self._at: dict[Symbol, Integer] = {}
+        self._terms_by_name: dict[Expr, dict[Expr, set[int]]] = {}
         self._indices = {item.index for item in model.items if isinstance(item, Loop)}
         self._expressions = [e for equation in equations for e in equation if not _is_differential(e)]
         if self._indices:
@@ -139,6 +145,9 @@ class Equations:
     def _through_parts(self, f: Expr, v: Expr, b: Expr) -> bool:
         """By the chain rule, parts without a name having one."""
         parts = [n.args[1] for n in walk(b) if isinstance(n, Gradient | ScalarGradient) and n.args[0] == f]
+        whole, f = f, self._terms_with(f, (v, *parts))
+        if f != whole:
+            b = substitute(b, {gradient(whole, p): gradient(f, p) for p in parts})
         split = with_parts(self.model, f, [p for p in (v, *parts) if not _is_name(p)])
         if split is not None:
             prover = Prover(split.model)
@@ -149,6 +158,26 @@ class Equations:
         if self.prover.local_gradient_equals(f, v, b) is True:
             return True
         return not parts and self.prover.gradient_equals(f, v, b) is True
+
+    def _terms_with(self, f: Expr, parts: Iterable[Expr]) -> Expr:
+        """The terms of a sum that may hold one of the parts: the others do not change with them.
+
+        So the cost of a step is that of its terms, not of all of them. A term may hold a part if it has all its names.
+        """
+        if not isinstance(f, Add) or len(f.args) < _MANY_TERMS or self.model.items:
+            return f
+        if f not in self._terms_by_name:
+            by_name: dict[Expr, set[int]] = {}
+            for i, term in enumerate(f.args):
+                for leaf in leaves(term):
+                    by_name.setdefault(leaf, set()).add(i)
+            self._terms_by_name[f] = by_name
+        by_name, wanted = self._terms_by_name[f], set()
+        for part in parts:
+            places = sorted((by_name.get(leaf, set()) for leaf in leaves(part)), key=len)
+            wanted |= places[0].intersection(*places[1:]) if places else set(range(len(f.args)))
+        kept = [f.args[i] for i in sorted(wanted)]
+        return add(*kept) if kept and len(kept) < len(f.args) else f
 
     def _in_loops(self, f: Expr, v: Expr, b: Expr, given: Mapping[Expr, Expr]) -> bool:
         """At a layer of a given equation, or by induction."""

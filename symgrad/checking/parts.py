@@ -172,10 +172,10 @@ def _in_sums(e: Expr, names: Mapping[Expr, Expr]) -> Expr:
 
 def _with_names(e: Expr, names: Mapping[Expr, Expr]) -> Expr:
     """An expression with the names of parts, the largest first, also where a part is a run of factors of a product."""
-    for part, name in sorted(names.items(), key=lambda item: -_length(item[0])):
-        e = substitute(e, {part: name})
-        if isinstance(part, MatMul):
-            e = substitute(e, _runs(e, part, name))
+    e = substitute(e, names)
+    products = {part.args: name for part, name in names.items() if isinstance(part, MatMul)}
+    while products and (found := _runs(e, products)):
+        e = substitute(e, found)
     return e
 
 
@@ -192,14 +192,16 @@ def _may_occur(part: Expr, value: Expr) -> bool:
     )
 
 
-def _runs(e: Expr, part: Expr, symbol: Expr) -> dict[Expr, Expr]:
-    """Products that hold the factors of another product in a row, with a symbol for those."""
+def _runs(e: Expr, products: Mapping[tuple[Expr, ...], Expr]) -> dict[Expr, Expr]:
+    """Products that hold the factors of another product in a row, with a symbol for the longest such row."""
     found: dict[Expr, Expr] = {}
-    width = len(part.args)
+    widths = sorted({len(factors) for factors in products}, reverse=True)
     for node in walk(e):
         if isinstance(node, MatMul):
-            for at in range(len(node.args) - width + 1):
-                if node.args[at : at + width] == part.args:
-                    found[node] = matmul(*node.args[:at], symbol, *node.args[at + width :])
+            factors = node.args
+            for at, width in ((i, w) for w in widths for i in range(len(factors) - w + 1)):
+                symbol = products.get(factors[at : at + width])
+                if symbol is not None:
+                    found[node] = matmul(*factors[:at], symbol, *factors[at + width :])
                     break
     return found

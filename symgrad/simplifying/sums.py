@@ -55,12 +55,15 @@ def _canonical_entries(m: Expr) -> Expr:
 def sum_again(node: Expr, known: Properties) -> Expr | None:
     """(x - y) + A (x - y) = (I + A)(x - y), where the first sum has lost its brackets."""
     terms = list(node.args)
+    alone = {rest: c for c, rest in map(split_scale, terms)}
     for t in terms:
         c, factors = factors_of(t)
         last = factors[-1]
         if not isinstance(last, MatAdd) or (len(factors) == 1 and c.is_Number):
             continue
-        for d in {split_scale(u)[0] / split_scale(v)[0] for u in terms for v in last.args}:
+        over, first = split_scale(last.args[0])
+        if first in alone:
+            d = alone[first] / over
             parts = [scale(d, v) for v in last.args]
             if all(p in terms for p in parts):
                 rest = [u for u in terms if u not in parts and u != t]
