@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from inspect import cleandoc
 from pathlib import Path
@@ -16,14 +17,16 @@ import symgrad
 from symgrad import Verdict, verify
 from symgrad.checking.verdict import judge
 from symgrad.cli import run
-from symgrad.errors import NameUnknownError, ReadError
+from symgrad.errors import NameUnknownError, ReadError, SymgradError
 from symgrad.gallery import QUESTIONS
+from symgrad.reading import read_model
 from symgrad.reading.claim import read_claim
 from symgrad.rendering.snippet import snippet
 from symgrad.rendering.verdict import render
 from symgrad.verify_batch import context_of, verdict_line, verdict_lines
 
 CASES = Path(__file__).parent / "cases"
+OUTPUT = Path(__file__).parent.parent / "output"
 
 NETWORK: dict[str, Any] = {
     "given": [
@@ -537,6 +540,43 @@ def test_names_of_functions_that_are_not_called_can_be_defined() -> None:
     ).is_right
     with pytest.raises(ReadError, match="mean is a function"):
         verify("dL/dx = x", given=["mean = m", "L = mean(x)"], shapes="x: n, m:")
+
+
+# --- what is printed is read back and holds ----------------------------------------------------------------------------
+
+
+def printed_equations(name: str) -> list[list[dict[str, str]]]:
+    """The answer of a derivation in the gallery and its steps, as they are printed there."""
+    data = json.loads((OUTPUT / f"{name}.json").read_text(encoding="utf-8"))
+    return [[data["left"], data["answer"]], *(step["equation"] for step in data["steps"])]
+
+
+def is_by_a_part_without_a_name(equation: list[dict[str, str]]) -> bool:
+    """d loss / d (X w): people write no such claims, and the reader asks for a name."""
+    return any(re.search(r"grad\(\w+, (?!\w+(\[[\w+-]*\])?\))", side["text"]) for side in equation)
+
+
+@pytest.mark.parametrize("form", ["latex", "unicode"])
+@pytest.mark.parametrize(
+    "name", [n for n in QUESTIONS if n not in ("convolution_with_channels", "attention_with_heads")]
+)
+def test_the_equations_of_the_gallery_are_read_back_and_hold(name: str, form: str) -> None:
+    model = read_model(cleandoc(QUESTIONS[name][0]))
+    if form == "unicode" and model.has_loops:
+        pytest.skip("Unicode writes the members of loops as programs do: a[l-1]")
+    judged = 0
+    for equation in printed_equations(name):
+        if is_by_a_part_without_a_name(equation):
+            continue
+        text = " = ".join(side[form] for side in equation)
+        try:
+            found = verify(text, model, seconds=20)
+        except SymgradError:
+            assert judged and model.has_loops, text  # a step between two layers
+            continue
+        assert found.is_right, (text, found.claim.read_as)
+        judged += 1
+    assert judged
 
 
 # --- claims as they stand in lecture notes, right and wrong ones with their own key ---------------------------------

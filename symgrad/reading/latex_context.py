@@ -10,8 +10,11 @@ from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.special import OneMatrix
 
 from symgrad.expr import (
+    FUNCTIONS,
     Correlate,
+    Elementwise,
     Family,
+    Loop,
     Softmax,
     is_leaf,
     size,
@@ -57,6 +60,11 @@ def setting_of(context: Context) -> Setting:
     for name, words in reader.model.assumptions.items():
         if "function" in words:
             setting.functions[name] = Function(name)
+    for item in reader.model.items:
+        for d in item.body if isinstance(item, Loop) else (item,):
+            for node in walk(d.value):
+                if isinstance(node, Elementwise) and node.name not in FUNCTIONS:
+                    setting.functions.setdefault(node.name.rstrip("'"), Function(node.name.rstrip("'")))
     setting.words = FUNCTION_WORDS | {n for n in setting.names if len(n) > 1} | _words_of(context)
     setting.zero_based = any(re.search(r"_\s*\{?\s*[a-z]\s*=\s*0\b", t) for t in context.definitions_latex)
     setting.base_said = any(re.search(r"_\s*\{?\s*[a-z]\s*=\s*[01]\b", t) for t in context.definitions_latex)

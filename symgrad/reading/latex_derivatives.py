@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sympy import Expr, S
 from sympy.matrices.expressions.matexpr import MatrixElement
+from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.errors import (
     NameUnknownError,
@@ -188,6 +189,8 @@ class Derivatives(Ranges):
         for f, x, g in self.scope.derivatives:
             if f not in (of.expr, S.NaN):
                 continue
+            if x == untransposed(wrt.expr) and isinstance(wrt.expr, Transpose) and not self.scope.rows:
+                return turned(val(g))
             if x == untransposed(wrt.expr):
                 if is_matrix(g) and g.shape[1] == 1 and is_scalar(f):
                     if self.scope.choose(("layout", 0), 3, last_resort=True) == 1:
@@ -209,8 +212,11 @@ class Derivatives(Ranges):
             )
         if of.axes or wrt.axes or not is_leaf(x):
             self.fail(UnsupportedError, "this derivative inside a formula is not read", node)
+        above, below = (isinstance(v.expr, Transpose) and not self.scope.rows for v in (of, wrt))
         if is_scalar(f):
             g = gradient(f, x)
+            if below and x_entry is None:
+                return turned(val(g))  # by x^T: a row
             if x_entry is not None:
                 return Val(entry_of(g, *x_entry))
             if is_scalar(x):
@@ -233,4 +239,6 @@ class Derivatives(Ranges):
             if (x_entry is None and is_matrix(x)) or f_entry is None:
                 self.fail(UnsupportedError, "this derivative inside a formula is not read", node)
             return Val(MatrixElement(j, f_entry[0], x_entry[0] if x_entry is not None else S.Zero))
+        if above != below:
+            return val(j) if below else turned(val(j))
         return turned(val(j)) if self.scope.choose(("layout", 0), 3, last_resort=True) == 2 else val(j)

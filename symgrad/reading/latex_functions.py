@@ -517,8 +517,8 @@ class Functions(Symbols):
 
     def _axis(self, m: Marked, part: Node) -> int:
         """Along which axis: a subscript row or col, what the notes say, or a choice."""
-        for sub in m.subs:
-            text = self.scope.mark_text(sub) or ""
+        texts = [self.scope.mark_text(sub) or "" for sub in m.subs]
+        for text in (*texts, "".join(texts)):
             if text in ("rows", "row"):
                 return 1
             if text in ("cols", "col", "columns", "column"):

@@ -73,7 +73,8 @@ class Ranges(Functions):
             if isinstance(bounds[0], Integer) and isinstance(bounds[1], Integer):
                 return self._written_out(kind, letters[0], int(bounds[0]), int(bounds[1]), tree, sign)
             if self._marks_a_layer(letters[0], tree):
-                return self._over_layers(kind, letters[0], bounds, tree, sign)
+                ends = tuple(b or self.scope._layer(n) for b, n in zip(bounds, (lower, upper), strict=True))
+                return self._over_layers(kind, letters[0], ends, tree, sign)  # from k = l + 1
         if kind == "sum" and len(letters) == 1 and self._open_range(lower, upper):
             layers = self._layers_of(letters[0], tree)
             if layers is not None:

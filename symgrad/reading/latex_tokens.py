@@ -606,7 +606,18 @@ def _plain(source: str) -> tuple[str, list[int] | None]:
     text: list[str] = []
     origin: list[int] = []
     in_text = 0
-    for at, c in enumerate(source):
+    raised = {m.start(): m.end() for m in re.finditer("⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|⁻ᵀ", source)}
+    passed = 0
+    for at, c in enumerate(_with_braces(source)):
+        if at < passed:
+            continue
+        if at in raised and not in_text:
+            passed = raised[at]
+            digits = "".join(unicodedata.normalize("NFKC", d) for d in source[at:passed])
+            piece = f"^{{{digits.replace(chr(0x2212), '-').replace('T', chr(92) + 'top ')}}}"
+            text.append(piece)
+            origin += [at] * len(piece)
+            continue
         if c == "{" and re.search(
             r"\\(text\w*|mbox|hbox|mathrm|operatorname)\s*$", source[max(0, at - 16) : at]
         ):
@@ -625,6 +636,19 @@ def _plain(source: str) -> tuple[str, list[int] | None]:
         text.append(piece)
         origin += [at] * len(piece)
     return "".join(text), origin
+
+
+def _with_braces(source: str) -> str:
+    """√(x) and ^(p - 1), as formulas are written in plain Unicode, with braces around the argument."""
+    chars = list(source)
+    for match in re.finditer(r"[√^]\(", source):
+        depth = 0
+        for at in range(match.end() - 1, len(source)):
+            depth += {"(": 1, ")": -1}.get(source[at], 0)
+            if not depth:
+                chars[match.end() - 1], chars[at] = "{", "}"
+                break
+    return "".join(chars)
 
 
 _AFTER_OPERAND = frozenset(["NUMBER", "LETTER", "ONE", "RPAR", "RSQB", "RCURLY", "RBRACE", "RBAR", "RNORM", "RANGLE",
