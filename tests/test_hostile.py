@@ -48,6 +48,7 @@ HOSTILE: dict[str, str] = {
     "accents": "\\hat{" * 500 + "x" + "}" * 500,
     "comparisons": " = ".join(["x"] * 2000),
     "slashes": "x" + "/2" * 5000,
+    "names without a shape": "-dx - dx - -kk - -kkkkkk",
     # numbers
     "a tower": "x @ x * 9**9**9**9**9",
     "a tower in LaTeX": "x^{10^{10}}",

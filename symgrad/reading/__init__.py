@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import chain, count, product
 from typing import Any
 
 from sympy import Dummy, Expr
@@ -276,7 +276,8 @@ def _with_shapes(
         if not still_open:
             return model, value
         taken = set(scope.sizes) | set(scope.symbols) | scope.letters
-        letter = next(c for c in _LETTERS if c not in taken)
+        numbered = (f"n{k}" for k in count(1))
+        letter = next(c for c in chain(_LETTERS, numbered) if c not in taken)
         scope.sizes.add(letter)
         base.sizes.add(letter)
         guessed = {

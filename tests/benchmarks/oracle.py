@@ -48,7 +48,8 @@ def _value(node: ast.expr, v: Values) -> Any:
     if isinstance(node, ast.Name):
         return math.pi if node.id == "pi" and "pi" not in v else v[node.id]
     if isinstance(node, ast.UnaryOp):
-        return -_value(node.operand, v)
+        value = _value(node.operand, v)
+        return -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.Attribute):
         m = _value(node.value, v)
         return m[None, :] if np.ndim(m) == 1 else m.T
