@@ -109,7 +109,7 @@ def with_parts_in_layers(model: Model, f: Expr, parts: Sequence[Expr]) -> Split 
                 bodies[loop].append(Definition(general[own], _with_names(own, names)))
             for at in (layer, loop.index, loop.index - 1):
                 names[own.xreplace({loop.index: at})] = general[own].xreplace({loop.index: at})
-        elif any(part in set(walk(e)) or _runs(e, part, part) for e in outside):
+        elif any(part in set(walk(e)) or _runs(e, {part.args: part}) for e in outside):
             general[part] = matrix(name, *part.shape) if is_matrix(part) else scalar(name)
             plain.append(Definition(general[part], _with_names(part, names)))
             names[part] = general[part]
