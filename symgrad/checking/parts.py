@@ -109,7 +109,7 @@ def with_parts_in_layers(model: Model, f: Expr, parts: Sequence[Expr]) -> Split 
                 bodies[loop].append(Definition(general[own], _with_names(own, names)))
             for at in (layer, loop.index, loop.index - 1):
                 names[own.xreplace({loop.index: at})] = general[own].xreplace({loop.index: at})
-        elif any(part in set(walk(e)) or _runs(e, {part.args: part}) for e in outside):
+        elif any(_stands_in(e, part) for e in outside):
             general[part] = matrix(name, *part.shape) if is_matrix(part) else scalar(name)
             plain.append(Definition(general[part], _with_names(part, names)))
             names[part] = general[part]
@@ -190,6 +190,11 @@ def _may_occur(part: Expr, value: Expr) -> bool:
         n == part or (type(n) is type(part) and {leaf_name(x) for x in leaves(n)} == named)
         for n in walk(value)
     )
+
+
+def _stands_in(e: Expr, part: Expr) -> bool:
+    """Whether a part is in an expression, as a node or as a run of factors."""
+    return part in set(walk(e)) or (isinstance(part, MatMul) and bool(_runs(e, {part.args: part})))
 
 
 def _runs(e: Expr, products: Mapping[tuple[Expr, ...], Expr]) -> dict[Expr, Expr]:
