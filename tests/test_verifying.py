@@ -619,3 +619,16 @@ def test_arguments_of_another_kind_are_refused_in_a_sentence() -> None:
     assert verify("dL/dx = 2 * x", given="L = x @ x", shapes="x: n").verdict == "proved"
     with pytest.raises(symgrad.SymgradError, match="the kinds are"):
         symgrad.derive("x @ x", "x", shapes="x: n", kind="gradent")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        (r"\frac{\partial f}{\partial x_i} = 2 x_i \quad (x_i > 0)", "undecided"),
+        (r"\frac{\partial f}{\partial x_i} = x_i / |x_i| + 1, \quad i \neq j", "undecided"),
+        (r"\frac{\partial f}{\partial x_i} = \mathrm{sign}(x_i) \quad (x_i > 0)", "proved"),
+        (r"\frac{\partial f}{\partial x_i} = 2 x_i, \quad i = 1, \ldots, n", "refuted"),
+    ],
+)
+def test_a_claim_under_a_condition_that_is_not_read_is_not_refuted(claim: str, verdict: str) -> None:
+    assert verify(claim, given=["f = norm(x, 1)"], shapes="x: n").verdict == verdict

@@ -88,7 +88,10 @@ def judge(claim: Claim, *, seconds: float = 10.0) -> Judgement:
         found = [Judgement(claim, "undecided", notes=(Note("budget.memory"),))]
     except RecursionError:
         found = [Judgement(claim, "undecided", notes=(Note("budget.depth"),))]
-    return replace(_agreed(found), seconds=time.perf_counter() - start)
+    agreed = _agreed(found)
+    if claim.conditional and agreed.word == "refuted":
+        agreed = Judgement(agreed.claim, "undecided", notes=(Note("conditional"),))
+    return replace(agreed, seconds=time.perf_counter() - start)
 
 
 def _agreed(found: Sequence[Judgement]) -> Judgement:

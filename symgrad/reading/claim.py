@@ -62,6 +62,8 @@ class Claim:
               links are then built under `expr.any_shapes()`, so that the slip can be looked for; none if that fails
     read_as   the claim in the text language, as it was understood
     readings  other claims that the same text can mean; a verdict must hold for all of them
+    conditional
+              whether the text narrows what it holds for in a way that is not read: then it is not refuted
     """
 
     model: Model
@@ -76,6 +78,7 @@ class Claim:
     misfit: ShapeError | None = None
     read_as: str = ""
     readings: tuple[Claim, ...] = ()
+    conditional: bool = False
 
 
 @dataclass(frozen=True)

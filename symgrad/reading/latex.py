@@ -62,6 +62,8 @@ def read_claim(text: str, context: Context) -> Claim:
             raise refused
         found = _with_any_shapes(main, extra, setting, text, misfit)
         found += _with_columns_by_entries(attempt, setting, text)
+    if any(map(_narrows, passed)):
+        found = [replace(c, conditional=True) for c in found]
     first, *others = _distinct(_preferred(found, setting))
     if len(others) >= _MOST_READINGS:
         raise ReadError(
@@ -247,6 +249,17 @@ def _script_letters(node: Node) -> set[str]:
         for n in walk_nodes(s)
         if n.kind == "letter"
     }
+
+
+def _narrows(statement: Node) -> bool:
+    r"""Whether it says of which entries or values a formula holds, j \ne y_i or z > 0, and not only of which layers."""
+    while statement.kind in ("paren", "group") and len(statement.parts) == 1:
+        statement = statement.parts[0]
+    if statement.kind != "chain":
+        return False
+    if any(r.text in ("!=", "<", ">", "<=", ">=") for r in statement.parts[1::2]):
+        return True
+    return all(side.kind == "letter" for side in statement.parts[0::2])
 
 
 def _is_range(statement: Node) -> bool:
