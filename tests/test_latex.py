@@ -28,9 +28,9 @@ from symgrad.reading import read_model, read_question
 from symgrad.reading.claim import Claim, Context, read_claim
 from symgrad.reading.context import shape_lists
 from symgrad.reading.latex import read_expression
-from symgrad.reading.latex_context import setting_of
-from symgrad.reading.latex_tokens import tokenise
-from symgrad.reading.latex_tree import parse_statements
+from symgrad.reading.latex.context import setting_of
+from symgrad.reading.latex.tokens import tokenise
+from symgrad.reading.latex.tree import parse_statements
 from symgrad.rendering import to_latex, to_numpy, to_text
 
 CASES = Path(__file__).parent / "cases"

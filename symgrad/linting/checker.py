@@ -16,12 +16,12 @@ from symgrad.linting.overview import overview
 from symgrad.linting.prose import GENERIC, LAYERS, said_by_formula, said_by_sentence, symbols_in
 from symgrad.reading.claim import Claim, Context
 from symgrad.reading.document import Cell, FoundFormula, Problem, read_document
-from symgrad.reading.latex_define import name_of
-from symgrad.reading.latex_macros import Written
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
-from symgrad.reading.latex_vocabulary import FONTS
-from symgrad.reading.latex_writing import derivative_parts
+from symgrad.reading.latex.define import name_of
+from symgrad.reading.latex.macros import Written
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tree import Node, parse_statements, walk_nodes
+from symgrad.reading.latex.vocabulary import FONTS
+from symgrad.reading.latex.writing import derivative_parts
 from symgrad.verifying import Verdict, verdict_on
 
 __all__ = ["Finding", "Part", "Reason", "Report", "lint"]

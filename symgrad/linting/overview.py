@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from symgrad.linting.prose import Said, said_by_formula
 from symgrad.reading.document import QUOTED, Cell, Document, FoundFormula
-from symgrad.reading.latex_macros import Macro, Written, written_out
+from symgrad.reading.latex.macros import Macro, Written, written_out
 
 __all__ = ["Overview", "overview"]
 

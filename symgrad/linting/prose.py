@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from symgrad.errors import SymgradError
 from symgrad.expr import Model
 from symgrad.reading.claim import Context
-from symgrad.reading.latex_define import name_of
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tree import parse_statements
+from symgrad.reading.latex.define import name_of
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tree import parse_statements
 
 __all__ = ["GENERIC", "LAYERS", "Said", "is_general", "said_by_formula", "said_by_sentence", "symbols_in"]
 

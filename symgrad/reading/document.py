@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from symgrad.errors import ReadError, TooLargeError
-from symgrad.reading.latex_macros import Macro, find_macros
+from symgrad.reading.latex.macros import Macro, find_macros
 
 __all__ = ["QUOTED", "Cell", "Document", "FoundFormula", "Problem", "read_document", "scan"]
 

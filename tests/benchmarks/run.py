@@ -21,7 +21,7 @@ from timing import best, row
 from symgrad.api import derive, gradients
 from symgrad.reading import read_model
 from symgrad.reading.claim import Context, read_claim
-from symgrad.reading.latex_tree import parse_statements
+from symgrad.reading.latex.tree import parse_statements
 
 
 def process(*arguments: str) -> float:

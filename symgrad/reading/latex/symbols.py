@@ -31,7 +31,7 @@ from symgrad.expr import (
     same_size,
     shapes_are_free,
 )
-from symgrad.reading.latex_scope import (
+from symgrad.reading.latex.scope import (
     Marked,
     Scope,
     Unbound,
@@ -39,9 +39,9 @@ from symgrad.reading.latex_scope import (
     marked,
     stem_of,
 )
-from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node, same_writing
-from symgrad.reading.latex_values import (
+from symgrad.reading.latex.tokens import fail_at
+from symgrad.reading.latex.tree import Node, same_writing
+from symgrad.reading.latex.values import (
     Val,
     applied,
     entry,
@@ -60,7 +60,7 @@ from symgrad.reading.latex_values import (
     turned,
     val,
 )
-from symgrad.reading.latex_writing import term_of
+from symgrad.reading.latex.writing import term_of
 
 __all__ = ["Symbols"]
 

@@ -23,14 +23,14 @@ from symgrad.expr import (
     shape_text,
 )
 from symgrad.reading.claim import Claim, Context
-from symgrad.reading.latex_claims import Claims, in_text_language
-from symgrad.reading.latex_context import Setting, shared_setting
-from symgrad.reading.latex_explore import explore
-from symgrad.reading.latex_scope import Scope, Unbound, marked, stem_of
-from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node, parse_statements, walk_nodes
-from symgrad.reading.latex_values import fits, has_index, lifted
-from symgrad.reading.latex_writing import derivative_parts
+from symgrad.reading.latex.claims import Claims, in_text_language
+from symgrad.reading.latex.context import Setting, shared_setting
+from symgrad.reading.latex.explore import explore
+from symgrad.reading.latex.scope import Scope, Unbound, marked, stem_of
+from symgrad.reading.latex.tokens import fail_at
+from symgrad.reading.latex.tree import Node, parse_statements, walk_nodes
+from symgrad.reading.latex.values import fits, has_index, lifted
+from symgrad.reading.latex.writing import derivative_parts
 
 __all__ = ["claims_in", "read_claim", "read_expression"]
 

@@ -28,15 +28,15 @@ from symgrad.expr import (
     leaf_name,
     shape_of,
 )
-from symgrad.reading.latex_explore import explore
-from symgrad.reading.latex_functions import FUNCTION_WORDS, elementwise_name
-from symgrad.reading.latex_left import LeftSides
-from symgrad.reading.latex_meaning import Meaning
-from symgrad.reading.latex_scope import Alias, Function, Marked, Scope, Unbound, at_layers, marked, stem_of
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tree import Node, parse_statements, same_writing, walk_nodes
-from symgrad.reading.latex_values import OpenSize, Val, has_index, lifted, turned
-from symgrad.reading.latex_writing import derivative_parts
+from symgrad.reading.latex.explore import explore
+from symgrad.reading.latex.functions import FUNCTION_WORDS, elementwise_name
+from symgrad.reading.latex.left import LeftSides
+from symgrad.reading.latex.meaning import Meaning
+from symgrad.reading.latex.scope import Alias, Function, Marked, Scope, Unbound, at_layers, marked, stem_of
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tree import Node, parse_statements, same_writing, walk_nodes
+from symgrad.reading.latex.values import OpenSize, Val, has_index, lifted, turned
+from symgrad.reading.latex.writing import derivative_parts
 
 __all__ = ["extend_model", "is_function_definition", "read_definitions", "read_functions"]
 

@@ -30,14 +30,14 @@ from symgrad.expr import (
     shapes_are_free,
     split_scale,
 )
-from symgrad.reading.latex_derivatives import Derivatives
-from symgrad.reading.latex_scope import (
+from symgrad.reading.latex.derivatives import Derivatives
+from symgrad.reading.latex.scope import (
     contents,
     marked,
     stem_of,
 )
-from symgrad.reading.latex_tree import Node, same_writing, walk_nodes
-from symgrad.reading.latex_values import (
+from symgrad.reading.latex.tree import Node, same_writing, walk_nodes
+from symgrad.reading.latex.values import (
     Val,
     applied,
     hadamard_of,
@@ -49,7 +49,7 @@ from symgrad.reading.latex_values import (
     turned,
     val,
 )
-from symgrad.reading.latex_writing import (
+from symgrad.reading.latex.writing import (
     bare_condition,
     derivative_parts,
     index_letters,

@@ -35,14 +35,14 @@ from symgrad.expr import (
 )
 from symgrad.expr.nodes import Gradient, Jacobian, ScalarGradient
 from symgrad.reading.claim import Claim, Entry, Kind, Layout
-from symgrad.reading.latex_explore import located
-from symgrad.reading.latex_left import Left, LeftSides, entry_of_array
-from symgrad.reading.latex_scope import Function, Index, Scope, Unbound, marked, stem_of
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node
-from symgrad.reading.latex_updates import Update, update_of
-from symgrad.reading.latex_values import Val, entry, fits, has_index, index_symbol, lifted, turned
+from symgrad.reading.latex.explore import located
+from symgrad.reading.latex.left import Left, LeftSides, entry_of_array
+from symgrad.reading.latex.scope import Function, Index, Scope, Unbound, marked, stem_of
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tokens import fail_at
+from symgrad.reading.latex.tree import Node
+from symgrad.reading.latex.updates import Update, update_of
+from symgrad.reading.latex.values import Val, entry, fits, has_index, index_symbol, lifted, turned
 
 __all__ = ["Claims", "in_text_language"]
 

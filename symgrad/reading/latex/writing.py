@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgrad.reading.latex_scope import (
+from symgrad.reading.latex.scope import (
     contents,
 )
-from symgrad.reading.latex_tree import Node, walk_nodes
+from symgrad.reading.latex.tree import Node, walk_nodes
 
 __all__ = [
     "bare_condition",

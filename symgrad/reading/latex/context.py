@@ -22,12 +22,12 @@ from symgrad.expr import (
 )
 from symgrad.reading.claim import Context
 from symgrad.reading.context import shape_lists
-from symgrad.reading.latex_definitions import read_definitions
-from symgrad.reading.latex_functions import FUNCTION_WORDS
-from symgrad.reading.latex_notes import read_notes
-from symgrad.reading.latex_scope import Function
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_values import untransposed
+from symgrad.reading.latex.definitions import read_definitions
+from symgrad.reading.latex.functions import FUNCTION_WORDS
+from symgrad.reading.latex.notes import read_notes
+from symgrad.reading.latex.scope import Function
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.values import untransposed
 
 __all__ = ["Setting", "setting_of", "shared_setting"]
 

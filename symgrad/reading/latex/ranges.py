@@ -27,15 +27,15 @@ from symgrad.expr import (
     scale,
     shapes_are_free,
 )
-from symgrad.reading.latex_functions import Functions
-from symgrad.reading.latex_scope import (
+from symgrad.reading.latex.functions import Functions
+from symgrad.reading.latex.scope import (
     Index,
     Unbound,
     marked,
     stems,
 )
-from symgrad.reading.latex_tree import Node, walk_nodes
-from symgrad.reading.latex_values import (
+from symgrad.reading.latex.tree import Node, walk_nodes
+from symgrad.reading.latex.values import (
     Val,
     entry,
     lifted,
@@ -43,7 +43,7 @@ from symgrad.reading.latex_values import (
     times,
     val,
 )
-from symgrad.reading.latex_writing import (
+from symgrad.reading.latex.writing import (
     derivative_parts,
     term_of,
 )

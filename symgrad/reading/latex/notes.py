@@ -16,13 +16,13 @@ from symgrad.expr import (
     is_scalar,
     leaf_name,
 )
-from symgrad.reading.latex_functions import elementwise_name
-from symgrad.reading.latex_left import LeftSides
-from symgrad.reading.latex_scope import Alias, Function, Marked, Unbound, at_layers, marked, stem_of
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tree import Node, parse, parse_statements, same_writing, walk_nodes
-from symgrad.reading.latex_values import OpenSize
-from symgrad.reading.latex_writing import derivative_parts
+from symgrad.reading.latex.functions import elementwise_name
+from symgrad.reading.latex.left import LeftSides
+from symgrad.reading.latex.scope import Alias, Function, Marked, Unbound, at_layers, marked, stem_of
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tree import Node, parse, parse_statements, same_writing, walk_nodes
+from symgrad.reading.latex.values import OpenSize
+from symgrad.reading.latex.writing import derivative_parts
 
 __all__ = ["read_notes"]
 

@@ -15,11 +15,11 @@ from symgrad.errors import (
     SymgradError,
     TooLargeError,
 )
-from symgrad.reading.latex_scope import Scope, Unbound
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node
-from symgrad.reading.latex_values import OpenSize
+from symgrad.reading.latex.scope import Scope, Unbound
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tokens import fail_at
+from symgrad.reading.latex.tree import Node
+from symgrad.reading.latex.values import OpenSize
 
 __all__ = ["explore", "located"]
 

@@ -16,10 +16,10 @@ from symgrad.expr import (
     leaves,
 )
 from symgrad.reading.claim import Context
-from symgrad.reading.latex_functions import FUNCTION_WORDS
-from symgrad.reading.latex_meaning import Meaning
-from symgrad.reading.latex_scope import Alias, Function, Marked, Scope, stem_of
-from symgrad.reading.latex_tree import Node, same_writing
+from symgrad.reading.latex.functions import FUNCTION_WORDS
+from symgrad.reading.latex.meaning import Meaning
+from symgrad.reading.latex.scope import Alias, Function, Marked, Scope, stem_of
+from symgrad.reading.latex.tree import Node, same_writing
 
 __all__ = ["Setting"]
 

@@ -25,12 +25,12 @@ from symgrad.expr import (
     shape_of,
 )
 from symgrad.reading.claim import Entry, Kind, Layout, names_a_hessian
-from symgrad.reading.latex_scope import Marked, Scope, Unbound, marked, stem_of
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node, walk_nodes
-from symgrad.reading.latex_values import Val, has_index, lifted
-from symgrad.reading.latex_writing import derivative_parts, second_order, term_of
+from symgrad.reading.latex.scope import Marked, Scope, Unbound, marked, stem_of
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tokens import fail_at
+from symgrad.reading.latex.tree import Node, walk_nodes
+from symgrad.reading.latex.values import Val, has_index, lifted
+from symgrad.reading.latex.writing import derivative_parts, second_order, term_of
 
 __all__ = ["Left", "LeftSides", "entry_of_array"]
 

@@ -36,16 +36,16 @@ from symgrad.expr import (
 )
 from symgrad.expr.entrywise import lift
 from symgrad.expr.functions import FUNCTIONS, primes, scalar_derivative
-from symgrad.reading.latex_scope import (
+from symgrad.reading.latex.scope import (
     Function,
     Marked,
     Unbound,
     marked,
     stem_of,
 )
-from symgrad.reading.latex_symbols import Symbols
-from symgrad.reading.latex_tree import Node, same_writing
-from symgrad.reading.latex_values import (
+from symgrad.reading.latex.symbols import Symbols
+from symgrad.reading.latex.tree import Node, same_writing
+from symgrad.reading.latex.values import (
     Val,
     applied,
     entry_of,
@@ -58,7 +58,7 @@ from symgrad.reading.latex_values import (
     turned,
     val,
 )
-from symgrad.reading.latex_writing import (
+from symgrad.reading.latex.writing import (
     bracket_of,
     is_constant,
     is_sum,

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, NoReturn
 
 from symgrad.errors import ReadError
-from symgrad.reading.latex_tokens import Tok, fail_at, tokenise
+from symgrad.reading.latex.tokens import Tok, fail_at, tokenise
 
 __all__ = [
     "Node",
@@ -240,7 +240,7 @@ def _parser() -> Any:
 
     for rule in _RULES:
         setattr(ToNodes, rule, partialmethod(_made, rule))
-    grammar = files("symgrad.reading").joinpath("latex.lark").read_text(encoding="utf-8")
+    grammar = files("symgrad.reading.latex").joinpath("latex.lark").read_text(encoding="utf-8")
     return Lark(grammar, parser="lalr", lexer=Given, transformer=ToNodes(), maybe_placeholders=False)
 
 

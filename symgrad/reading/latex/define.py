@@ -9,13 +9,13 @@ from sympy import Expr, MatrixSymbol, Symbol
 from symgrad.errors import ReadError, SymgradError
 from symgrad.expr import Definition, Model, gradient, is_matrix, is_scalar, jacobian, shape_of
 from symgrad.reading.claim import Context
-from symgrad.reading.latex_context import setting_of
-from symgrad.reading.latex_definitions import extend_model, is_function_definition, read_functions
-from symgrad.reading.latex_left import LeftSides
-from symgrad.reading.latex_scope import Unbound, marked, stem_of
-from symgrad.reading.latex_setting import Setting
-from symgrad.reading.latex_tree import Node, parse_statements
-from symgrad.reading.latex_values import OpenSize
+from symgrad.reading.latex.context import setting_of
+from symgrad.reading.latex.definitions import extend_model, is_function_definition, read_functions
+from symgrad.reading.latex.left import LeftSides
+from symgrad.reading.latex.scope import Unbound, marked, stem_of
+from symgrad.reading.latex.setting import Setting
+from symgrad.reading.latex.tree import Node, parse_statements
+from symgrad.reading.latex.values import OpenSize
 
 __all__ = ["define", "name_of", "names_derivative"]
 

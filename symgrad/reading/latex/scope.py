@@ -15,9 +15,9 @@ from sympy import Dummy, Expr, Integer, KroneckerDelta, Mul, S, Sum, Symbol
 
 from symgrad.errors import NameUnknownError, ShapeError, SymgradError
 from symgrad.expr import Family, is_leaf, is_matrix, is_scalar, leaf_name
-from symgrad.reading.latex_tokens import fail_at
-from symgrad.reading.latex_tree import Node, letters_of, parse_statements, same_writing, walk_nodes
-from symgrad.reading.latex_values import Fresh, Val, entry_of, index_symbol, row_or_column, turned, val
+from symgrad.reading.latex.tokens import fail_at
+from symgrad.reading.latex.tree import Node, letters_of, parse_statements, same_writing, walk_nodes
+from symgrad.reading.latex.values import Fresh, Val, entry_of, index_symbol, row_or_column, turned, val
 
 __all__ = [
     "Alias",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from symgrad.errors import ReadError, SymgradError, TooLargeError
-from symgrad.reading.latex_vocabulary import (
+from symgrad.reading.latex.vocabulary import (
     ACCENTS,
     BOLD,
     CONJUNCTIONS,

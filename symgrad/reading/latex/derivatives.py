@@ -22,21 +22,21 @@ from symgrad.expr import (
     is_scalar,
     jacobian,
 )
-from symgrad.reading.latex_ranges import Ranges
-from symgrad.reading.latex_scope import (
+from symgrad.reading.latex.ranges import Ranges
+from symgrad.reading.latex.scope import (
     Marked,
     marked,
     stem_of,
 )
-from symgrad.reading.latex_tree import Node
-from symgrad.reading.latex_values import (
+from symgrad.reading.latex.tree import Node
+from symgrad.reading.latex.values import (
     Val,
     entry_of,
     turned,
     untransposed,
     val,
 )
-from symgrad.reading.latex_writing import (
+from symgrad.reading.latex.writing import (
     factors_of,
     is_d,
     term_of,
