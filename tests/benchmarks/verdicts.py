@@ -26,7 +26,7 @@ from timing import best, row
 from symgrad.errors import SymgradError
 from symgrad.linting import lint
 from symgrad.reading.claim import is_latex, read_claim
-from symgrad.reading.latex_tree import parse_statements
+from symgrad.reading.latex.tree import parse_statements
 from symgrad.rendering import to_latex
 from symgrad.verify_batch import context_of, verdict_lines
 
