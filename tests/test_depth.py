@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import sympy
+from sympy import Expr
+from sympy.matrices.expressions.matpow import MatPow
+from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad import derive, read_model
 from symgrad.api import Derivation
 from symgrad.checking.answers import check_answer
+from symgrad.checking.induction import LoopProver
+from symgrad.checking.layers import apart
+from symgrad.deriving.steps import INDUCTION
 from symgrad.errors import CheckError, DeriveError, NameUnknownError, SymgradError, UnsupportedError
-from symgrad.expr import scale
+from symgrad.expr import Loop, MatrixSum, Member, OrderedProduct, add, scale, substitute, walk, written_out
 from symgrad.rendering.numpy import to_numpy
 
 RECURRENT = """
@@ -289,3 +296,136 @@ def test_a_layer_that_does_not_fit_its_own_state_is_refused() -> None:
     with pytest.raises(SymgradError, match="its formula is m") as caught:
         read_model("W : m n\nx : n\na[0] = x\nfor l in 1..L:\n    a[l] = W[l] @ a[l-1]\nloss = norm(a[L])\n")
     assert caught.value.line == 5
+
+
+# --- proofs, and that they can fail ------------------------------------------------------------------------
+
+SUPERVISED = """
+W : n n
+R : k n
+x : n
+y : k
+a[0] = x
+for l in 1..L:
+    a[l] = tanh(W[l] @ a[l-1])
+    o[l] = R[l] @ a[l]
+loss = sum(l in 1..L, norm(o[l] - y)**2) / 2
+"""
+AFFINE_SCALAR = "w :\nb :\nx :\na[0] = x\nfor l in 1..L:\n    a[l] = w * a[l-1] + b\nloss = a[L]**2 / 2"
+SYSTEM = """
+A : n n
+B : n m
+C : k n
+u[t] : m
+y[t] : k
+x0 : n
+x[0] = x0
+for t in 1..T:
+    x[t] = A @ x[t-1] + B @ u[t]
+    e[t] = C @ x[t] - y[t]
+loss = sum(t in 1..T, norm(e[t])**2) / 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt"),
+    [
+        (RECURRENT, "W"),
+        (RECURRENT, "h0"),
+        (SUPERVISED, "W[l]"),
+        (SUPERVISED, "x"),
+        (STACKED, "V"),
+        (TWO_LOOPS, "x"),
+        (DECAY, "W[L]"),
+        ("W : n n" + TIED, "W"),
+        ("W : n n\nb : n" + TIED.replace("@ a[l-1]", "@ a[l-1] + b"), "b"),
+        (RESIDUAL, "W"),
+        (AFFINE_SCALAR, "b"),
+        (SYSTEM, "A"),
+        (CELL, "F"),
+    ],
+)
+def test_every_step_is_proved_for_any_length(text: str, wrt: str) -> None:
+    d = derive(read_model(text), wrt, of="loss")
+    assert [(s.number, s.rule) for s in d.steps if s.evidence.level != "proved"] == []
+    assert (d.evidence.level, d.evidence.method.split(",")[0]) == ("proved", INDUCTION)
+    assert d.evidence.points >= 4 and d.evidence.max_error is not None and d.evidence.max_error < 1e-6
+
+
+def slips(e: Expr) -> dict[str, Expr]:
+    """The formula with one mistake, for each kind of mistake: a bound, an order, a transpose, an exponent, a layer."""
+    found = {"factor": scale(2, e)}
+    for n in walk(e):
+        wrong: dict[str, Expr] = {}
+        if isinstance(n, OrderedProduct | MatrixSum):
+            for low, high in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                lower, upper = n.bounds[0] + low, n.bounds[1] + high
+                wrong[f"{type(n).__name__} {low} {high}"] = n.func(n.body, n.index, lower, upper, *n.args[4:])
+        if isinstance(n, OrderedProduct):
+            wrong["order"] = OrderedProduct(n.body, n.index, *n.bounds, -n.direction)
+        if isinstance(n, Transpose) and n.shape[0] == n.shape[1]:
+            wrong["transpose"] = n.arg
+        if isinstance(n, MatPow) and not n.args[1].is_number:
+            wrong["exponent"] = MatPow(n.args[0], n.args[1] + 1)
+        if isinstance(n, Member) and not isinstance(n.index, sympy.Integer):
+            wrong["layer"] = Member(n.name, n.index + 1, *n.shape)
+        for kind, m in wrong.items():
+            found.setdefault(kind, substitute(e, {n: m}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt"),
+    [
+        (CHAIN + "loss = norm(a[L])\n", "W[l]"),
+        ("W : n n" + TIED, "W"),
+        (RESIDUAL, "x"),
+        (SYSTEM, "A"),
+    ],
+)
+def test_a_slip_in_a_closed_form_is_not_proved(text: str, wrt: str) -> None:
+    model = read_model(text)
+    d = derive(model, wrt, of="loss", check=False)
+    prover = LoopProver(model)
+    tried: set[str] = set()
+    for s in d.steps:
+        if not s.rule.startswith("depth.") or s.rule.endswith("base"):
+            continue
+        given = {p.left: p.right for p in d.steps if p.number < s.number and p.left != s.left} | dict(s.given)
+        if s.rule == "depth.tied":
+            given |= {p.left: p.right for p in d.steps if p.rule == "depth.shared"}
+        assert prover.link(s.equation[-2], s.right, given, s.left), s.rule
+        for kind, wrong in slips(s.right).items():
+            # A sum over layers of sums from there on has nothing to add when it goes one further.
+            if wrong != s.right and (kind, s.rule) != ("MatrixSum 0 1", "depth.shared"):
+                assert not prover.link(s.equation[-2], wrong, given, s.left), (s.rule, kind, wrong)
+                tried.add(kind)
+    assert {"factor", "layer"} <= tried
+
+
+def test_a_wrong_base_is_not_proved() -> None:
+    model = read_model(RECURRENT)
+    d = derive(model, "W", of="loss", check=False)
+    stated = next(s for s in d.steps if s.rule == "depth.affine")
+    base = next(s for s in d.steps if s.rule == "depth.affine_base")
+    prover = LoopProver(model)
+    given = {s.left: s.right for s in d.steps if s.number < stated.number}
+    assert prover.link(stated.left, stated.right, given)
+    assert not prover.link(
+        stated.left, add(stated.right, base.right), given
+    )  # right in its step, wrong at the end
+    assert not prover.link(base.left, scale(2, base.right), given)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_instance_is_proved_by_the_chain_rule_over_all_paths(layers: int) -> None:
+    model = read_model(RECURRENT)
+    d = derive(model, "W", of="loss", check=False)
+    assert d.answer is not None
+    (length,) = (item.upper for item in model.items if isinstance(item, Loop))
+    at = {length: sympy.Integer(layers)}
+    (loop,) = (item for item in model.items if isinstance(item, Loop))
+    loss, answer = (apart(e, loop.index).xreplace(at) for e in (d.of, d.answer))
+    prover = LoopProver(model.unrolled({length: layers}))
+    assert prover.written_out_equals(loss, d.wrt, written_out(answer))
+    assert not prover.written_out_equals(loss, d.wrt, scale(2, written_out(answer)))

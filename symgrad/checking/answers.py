@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sympy import Expr
+from sympy import Expr, Integer, Symbol, expand
 from sympy.matrices.expressions.matadd import MatAdd
 
 from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.induction import LoopProver
-from symgrad.checking.layers import apart, instances
+from symgrad.checking.layers import apart, instances, layer_of
 from symgrad.checking.normal_form import PROOF, Prover
 from symgrad.checking.numeric import (
     check_differential,
@@ -32,6 +32,8 @@ from symgrad.expr import (
     ScalarGradient,
     differential,
     gradient,
+    leaf_name,
+    leaves,
     matrix,
     printed_size,
     substitute,
@@ -204,6 +206,8 @@ def _check_instances(question: Question, answer: Expr, steps: Sequence[Step]) ->
     most = _BY_NAME if by_name else INSTANCES
     complete = not by_name
     for at in instances(question.model, question.wrt, most):
+        if _looks_ahead(question, answer, at):
+            continue
         lengths = {s: int(n) for s, n in at.items()}
         model = question.model.unrolled({s: n for s, n in lengths.items() if s not in indices})
         one = _Instance(model, written_out(of.xreplace(at)), question.wrt.xreplace(at))
@@ -220,6 +224,21 @@ def _check_instances(question: Question, answer: Expr, steps: Sequence[Step]) ->
     if complete and sizes:
         return Evidence("proved", f"{PROOF}, lengths 1 to {most}", tuple(sizes))
     return Evidence("agrees", f"lengths 1 to {most}", tuple(sizes), tested, worst)
+
+
+def _looks_ahead(question: Question, answer: Expr, at: Mapping[Symbol, Integer]) -> bool:
+    """Whether an answer about a general state rests on the layer after it, which the last one has not."""
+    for loop in (item for item in question.model.items if isinstance(item, Loop)):
+        own = {leaf_name(d.symbol) for d in loop.body}
+        later = any(
+            leaf_name(x) in own and layer_of(x) is not None and expand(layer_of(x) - loop.index) == 1
+            for n in walk(answer)
+            if isinstance(n, Gradient | ScalarGradient)
+            for x in leaves(n.args[1])
+        )
+        if later and loop.index in at and at[loop.index] == loop.upper.xreplace(dict(at)):
+            return True
+    return False
 
 
 def _is_last(question: Question, answer: Expr, steps: Sequence[Step]) -> bool:

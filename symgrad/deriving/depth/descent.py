@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
-from sympy import Dummy, Expr, Product, S, Sum, Symbol
+from sympy import Dummy, Expr, Product, S, Sum, Symbol, expand
 from sympy.matrices.expressions.matmul import MatMul
 
 from symgrad.deriving.backprop import Contribution, Tidy, settle, sweep_back
@@ -656,7 +656,19 @@ class _Descent:
         is_parameter = name in self.general and self.general[name][0] in self.sweep.adjoints
         rule = "depth.parameter" if is_parameter else "depth.ends"
         if closed is None and chain[-1] != left:
-            rule = "depth.named"
+            ahead = any(
+                expand(_where(x) - loop.index) == 1
+                for loop in self.model.items
+                if isinstance(loop, Loop)
+                for n in walk(result)
+                if isinstance(n, Gradient | ScalarGradient)
+                for x in leaves(n.args[1])
+                if index_of(x) is not None and leaf_name(x) in {leaf_name(d.symbol) for d in loop.body}
+            )
+            rule = "depth.named_before" if ahead else "depth.named"
+            end = wrt.xreplace({i.index: i.upper for i in self.model.items if isinstance(i, Loop)})
+            if ahead and end in self.ends:
+                premises = [*premises, self.ends[end]]
         out.record(rule, chain, [*premises, *used])
 
     def _member(self) -> tuple[Expr, list[int]]:
