@@ -29,7 +29,7 @@ from symgrad.reading.claim import Claim, Context, read_claim
 from symgrad.reading.context import shape_lists
 from symgrad.reading.latex import read_expression
 from symgrad.reading.latex.context import setting_of
-from symgrad.reading.latex.tokens import tokenise
+from symgrad.reading.latex.scanner import tokenise
 from symgrad.reading.latex.tree import parse_statements
 from symgrad.rendering import to_latex, to_numpy, to_text
 

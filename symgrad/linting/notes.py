@@ -33,7 +33,7 @@ from symgrad.expr import (
 from symgrad.linting.prose import GENERIC, LAYERS, Said, is_general, symbols_in
 from symgrad.reading.claim import Context
 from symgrad.reading.latex.define import define, name_of, names_derivative
-from symgrad.reading.latex.scope import marked, stem_of
+from symgrad.reading.latex.marks import marked, stem_of
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tree import parse_statements, walk_nodes
 

@@ -37,7 +37,9 @@ from symgrad.expr.nodes import Gradient, Jacobian, ScalarGradient
 from symgrad.reading.claim import Claim, Entry, Kind, Layout
 from symgrad.reading.latex.explore import located
 from symgrad.reading.latex.left import Left, LeftSides, entry_of_array
-from symgrad.reading.latex.scope import Function, Index, Scope, Unbound, marked, stem_of
+from symgrad.reading.latex.marks import marked, stem_of
+from symgrad.reading.latex.places import Function, Index, Unbound
+from symgrad.reading.latex.scope import Scope
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tokens import fail_at
 from symgrad.reading.latex.tree import Node

@@ -25,7 +25,7 @@ from symgrad.reading.context import shape_lists
 from symgrad.reading.latex.definitions import read_definitions
 from symgrad.reading.latex.functions import FUNCTION_WORDS
 from symgrad.reading.latex.notes import read_notes
-from symgrad.reading.latex.scope import Function
+from symgrad.reading.latex.places import Function
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.values import untransposed
 

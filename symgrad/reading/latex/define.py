@@ -12,7 +12,8 @@ from symgrad.reading.claim import Context
 from symgrad.reading.latex.context import setting_of
 from symgrad.reading.latex.definitions import extend_model, is_function_definition, read_functions
 from symgrad.reading.latex.left import LeftSides
-from symgrad.reading.latex.scope import Unbound, marked, stem_of
+from symgrad.reading.latex.marks import marked, stem_of
+from symgrad.reading.latex.places import Unbound
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tree import Node, parse_statements
 from symgrad.reading.latex.values import OpenSize

@@ -31,8 +31,10 @@ from symgrad.expr import (
 from symgrad.reading.latex.explore import explore
 from symgrad.reading.latex.functions import FUNCTION_WORDS, elementwise_name
 from symgrad.reading.latex.left import LeftSides
+from symgrad.reading.latex.marks import Marked, marked, stem_of
 from symgrad.reading.latex.meaning import Meaning
-from symgrad.reading.latex.scope import Alias, Function, Marked, Scope, Unbound, at_layers, marked, stem_of
+from symgrad.reading.latex.places import Alias, Function, Unbound
+from symgrad.reading.latex.scope import Scope, at_layers
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tree import Node, parse_statements, same_writing, walk_nodes
 from symgrad.reading.latex.values import OpenSize, Val, has_index, lifted, turned

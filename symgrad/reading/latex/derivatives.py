@@ -22,12 +22,8 @@ from symgrad.expr import (
     is_scalar,
     jacobian,
 )
+from symgrad.reading.latex.marks import Marked, marked, stem_of
 from symgrad.reading.latex.ranges import Ranges
-from symgrad.reading.latex.scope import (
-    Marked,
-    marked,
-    stem_of,
-)
 from symgrad.reading.latex.tree import Node
 from symgrad.reading.latex.values import (
     Val,

@@ -15,7 +15,8 @@ from symgrad.errors import (
     SymgradError,
     TooLargeError,
 )
-from symgrad.reading.latex.scope import Scope, Unbound
+from symgrad.reading.latex.places import Unbound
+from symgrad.reading.latex.scope import Scope
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tokens import fail_at
 from symgrad.reading.latex.tree import Node

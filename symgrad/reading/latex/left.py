@@ -25,7 +25,9 @@ from symgrad.expr import (
     shape_of,
 )
 from symgrad.reading.claim import Entry, Kind, Layout, names_a_hessian
-from symgrad.reading.latex.scope import Marked, Scope, Unbound, marked, stem_of
+from symgrad.reading.latex.marks import Marked, marked, stem_of
+from symgrad.reading.latex.places import Unbound
+from symgrad.reading.latex.scope import Scope
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tokens import fail_at
 from symgrad.reading.latex.tree import Node, walk_nodes

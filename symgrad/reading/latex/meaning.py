@@ -31,11 +31,7 @@ from symgrad.expr import (
     split_scale,
 )
 from symgrad.reading.latex.derivatives import Derivatives
-from symgrad.reading.latex.scope import (
-    contents,
-    marked,
-    stem_of,
-)
+from symgrad.reading.latex.marks import contents, marked, stem_of
 from symgrad.reading.latex.tree import Node, same_writing, walk_nodes
 from symgrad.reading.latex.values import (
     Val,

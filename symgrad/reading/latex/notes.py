@@ -18,7 +18,9 @@ from symgrad.expr import (
 )
 from symgrad.reading.latex.functions import elementwise_name
 from symgrad.reading.latex.left import LeftSides
-from symgrad.reading.latex.scope import Alias, Function, Marked, Unbound, at_layers, marked, stem_of
+from symgrad.reading.latex.marks import Marked, marked, stem_of
+from symgrad.reading.latex.places import Alias, Function, Unbound
+from symgrad.reading.latex.scope import at_layers
 from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tree import Node, parse, parse_statements, same_writing, walk_nodes
 from symgrad.reading.latex.values import OpenSize

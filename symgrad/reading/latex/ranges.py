@@ -27,13 +27,9 @@ from symgrad.expr import (
     scale,
     shapes_are_free,
 )
-from symgrad.reading.latex.functions import Functions
-from symgrad.reading.latex.scope import (
-    Index,
-    Unbound,
-    marked,
-    stems,
-)
+from symgrad.reading.latex.calls import Calls
+from symgrad.reading.latex.marks import marked, stems
+from symgrad.reading.latex.places import Index, Unbound
 from symgrad.reading.latex.tree import Node, walk_nodes
 from symgrad.reading.latex.values import (
     Val,
@@ -54,7 +50,7 @@ __all__ = ["Ranges"]
 _MOST_TERMS, _MOST_WRITTEN = 24, 200
 
 
-class Ranges(Functions):
+class Ranges(Calls):
     """Sums and products over indices in a LaTeX formula: their ranges, their bodies, and what they add up to."""
 
     def big(self, sign: Node, body: list[Node]) -> Val:

@@ -26,7 +26,9 @@ from symgrad.reading.claim import Claim, Context
 from symgrad.reading.latex.claims import Claims, in_text_language
 from symgrad.reading.latex.context import Setting, shared_setting
 from symgrad.reading.latex.explore import explore
-from symgrad.reading.latex.scope import Scope, Unbound, marked, stem_of
+from symgrad.reading.latex.marks import marked, stem_of
+from symgrad.reading.latex.places import Unbound
+from symgrad.reading.latex.scope import Scope
 from symgrad.reading.latex.tokens import fail_at
 from symgrad.reading.latex.tree import Node, parse_statements, walk_nodes
 from symgrad.reading.latex.values import fits, has_index, lifted

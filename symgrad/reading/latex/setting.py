@@ -17,8 +17,10 @@ from symgrad.expr import (
 )
 from symgrad.reading.claim import Context
 from symgrad.reading.latex.functions import FUNCTION_WORDS
+from symgrad.reading.latex.marks import Marked, stem_of
 from symgrad.reading.latex.meaning import Meaning
-from symgrad.reading.latex.scope import Alias, Function, Marked, Scope, stem_of
+from symgrad.reading.latex.places import Alias, Function
+from symgrad.reading.latex.scope import Scope
 from symgrad.reading.latex.tree import Node, same_writing
 
 __all__ = ["Setting"]

@@ -2,18 +2,15 @@ r"""Symbols, scripts, brackets and norms of a LaTeX formula."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
 
 import sympy
-from sympy import Expr, Integer, KroneckerDelta, Mul, Pow, Rational, S, Sum
+from sympy import Integer, Mul, Pow, Rational, S, Sum
 
 from symgrad.errors import (
     NameUnknownError,
     ReadError,
     ShapeError,
-    SymgradError,
-    TooLargeError,
     UnsupportedError,
 )
 from symgrad.expr import (
@@ -24,39 +21,23 @@ from symgrad.expr import (
     eye,
     gradient,
     inner,
-    inverse,
     is_scalar,
     norm,
     ones,
     same_size,
     shapes_are_free,
 )
-from symgrad.reading.latex.scope import (
-    Marked,
-    Scope,
-    Unbound,
-    contents,
-    marked,
-    stem_of,
-)
-from symgrad.reading.latex.tokens import fail_at
-from symgrad.reading.latex.tree import Node, same_writing
+from symgrad.reading.latex.conditions import Conditions
+from symgrad.reading.latex.marks import Marked, contents, marked, stem_of
+from symgrad.reading.latex.tree import Node
 from symgrad.reading.latex.values import (
     Val,
     applied,
     entry,
-    entry_of,
-    fits_square,
     hadamard_of,
     has_index,
-    is_entrywise,
     lifted,
     mapped,
-    negative,
-    plus,
-    raised,
-    repeated,
-    times,
     turned,
     val,
 )
@@ -65,55 +46,8 @@ from symgrad.reading.latex.writing import term_of
 __all__ = ["Symbols"]
 
 
-class Symbols:
-    """Symbols, scripts, brackets and norms of a LaTeX formula."""
-
-    def __init__(self, scope: Scope, symbol_of: Callable[[Expr], Expr | None]) -> None:
-        self.scope = scope
-        self.symbol_of = symbol_of
-        self.introduced: list[tuple[Node, Node]] = []
-        self.saw_derivative = False
-
-    def fail(
-        self,
-        kind: type[SymgradError],
-        message: str,
-        node: Node,
-        hint: str | None = None,
-        details: tuple[str, ...] = (),
-    ) -> NoReturn:
-        """Raise an error at a piece."""
-        fail_at(kind, message, self.scope.source, node.at, hint, details)
-
-    def locate(self, error: SymgradError, node: Node) -> None:
-        """Give an error the position of a piece, unless it has one."""
-        before = self.scope.source[: node.at]
-        error.located(self.scope.source, before.count("\n") + 1, node.at - (before.rfind("\n") + 1) + 1)
-
-    def read(self, node: Node) -> Val:
-        """The value of a tree; errors get the position of the smallest piece that they are about."""
-        try:
-            for writing, symbol in self.scope.writings:
-                if node.kind == writing.kind and same_writing(node, writing):
-                    return self.scope.oriented(symbol)
-            reader: Callable[[Node], Val] | None = getattr(self, f"_{node.kind}", None)
-            if reader is None:
-                self.fail(ReadError, f"{self.shown(node)} has no meaning here", node)
-            return reader(node)
-        except SymgradError as error:
-            self.locate(error, node)
-            raise
-
-    def shown(self, node: Node) -> str:
-        """The source of a piece."""
-        text = self.scope.source[node.at : node.end]
-        return text if len(text) <= 40 else text[:37] + "..."
-
-    is_called: Callable[[Marked], bool] = staticmethod(lambda m: False)
-    is_defined: Callable[[Expr], bool] = staticmethod(lambda e: False)
-
-    depends_on: Callable[[Expr, Expr], bool] = staticmethod(lambda e, x: False)
-    wrt: Expr | None = None
+class Symbols(Conditions):
+    r"""Symbols, scripts, brackets and norms of a LaTeX formula."""
 
     def _number(self, node: Node) -> Val:
         return Val(Rational(node.text))
@@ -356,145 +290,6 @@ class Symbols:
             return self._with_superscripts(Val(ones(size), (size, S.One)), m.sups, node)
         return self._with_superscripts(self._one(node.parts[0]), m.sups, node)
 
-    def _with_superscripts(self, value: Val, items: Sequence[Node], node: Node) -> Val:
-        """Transposes, inverses and powers, one after the other."""
-        for item in items:
-            value = self._superscript(value, item, node)
-        return value
-
-    def _superscript(self, value: Val, item: Node, node: Node) -> Val:
-        scope = self.scope
-        if self._is_transpose(item):
-            return turned(value)
-        if item.kind == "sum" and len(item.parts) == 2 and item.parts[0].text == "-":
-            if self._is_transpose(item.parts[1]):
-                return turned(self._inverse(value, node))
-            if item.parts[1].kind == "number" and item.parts[1].text == "1" and not value.is_scalar:
-                return self._inverse(value, node)
-        if item.kind in ("top", "prime"):
-            return turned(value)
-        if item.kind == "entrywise":
-            return raised(value, self._exponent(item.parts[-1], node), as_matrix=False)
-        if (item.kind == "sign" and item.text == "+") or item.kind == "dagger":
-            return self._pseudo_inverse(value, node)
-        if item.kind in ("sign", "lone"):
-            what = "a conjugate, or the mark of an optimum," if item.kind == "lone" else "this mark"
-            self.fail(UnsupportedError, f"{self.shown(node)}: {what} is not read", node)
-        if item.kind == "letter" and item.text == "H" and not value.is_scalar and self._is_free("H"):
-            self.scope.note(f"{self.shown(node)} is a transpose: everything is real")
-            return turned(value)
-        if value.expr == sympy.E:
-            exponent = self.read(item)
-            if not exponent.is_scalar and 1 not in exponent.shape and same_size(*exponent.shape):
-                self.fail(UnsupportedError, "the exponential of a square matrix is not read", node,
-                          "the exponential entry by entry is \\exp(A)")  # fmt: skip
-            return applied("exp", exponent)
-        if item.kind == "letter" and item.text == "T" and "T" in scope.layers and not value.is_scalar:
-            square = 1 not in value.shape and same_size(*value.shape)
-            if not square or scope.choose(("last layer or transpose", node.at), 2) == 0:
-                return turned(value)  # there is no W at layer T
-            return raised(value, Integer(scope.layers["T"]), as_matrix=True)
-        if item.kind == "letter" and item.text in scope.layers:
-            self.fail(
-                NameUnknownError, f"{self.shown(node)} is not known at layer {scope.layers[item.text]}", node
-            )
-        if (
-            item.kind == "letter"
-            and item.text in scope.layer_letters()
-            and scope.names.get(item.text) is None
-        ):
-            scope.note(f"the mark {item.text} in {self.shown(node)} is that of the layer")
-            return value
-        if item.kind == "paren":
-            raise_from = scope.open_letter([item])
-            if raise_from is not None:
-                raise Unbound(raise_from.text, raise_from)
-            self.fail(
-                NameUnknownError,
-                f"{self.shown(node)} is not known",
-                node,
-                "a mark in brackets is a layer or a sample",
-            )
-        exponent = self._exponent(item, node)
-        if item.kind == "letter" and not value.is_scalar and self.is_defined(exponent):
-            raise Unbound(item.text, item)  # a^L where L is the loss: a layer, and no power
-        base = value.expr
-        if base.is_Rational and exponent.is_Integer:
-            if (base.p.bit_length() + base.q.bit_length()) * abs(exponent) > 4000:
-                self.fail(TooLargeError, "the power is a very long number", node)
-        as_matrix = False
-        if not value.is_scalar and 1 not in value.shape and same_size(*value.shape):
-            as_matrix = True
-            if exponent.is_Number and not exponent.is_Integer:
-                self.fail(UnsupportedError, "a fractional power of a matrix is not read", node)
-            if exponent == 2 and is_entrywise(value):
-                as_matrix = scope.choose(("power", node.at), 2) == 0
-        return raised(value, exponent, as_matrix=as_matrix)
-
-    def _is_free(self, letter: str) -> bool:
-        """Whether a letter stands for nothing."""
-        scope = self.scope
-        return not any(letter in known for known in (scope.names, scope.sizes, scope.layers, scope.indices))
-
-    def _pseudo_inverse(self, value: Val, node: Node) -> Val:
-        r"""A^+, A^\dagger: by the inverse, where the rank is known."""
-        value = lifted(value)
-        if value.is_scalar or value.axes is not None:
-            self.fail(UnsupportedError, f"{self.shown(node)}: a pseudo-inverse of a {value.text}", node)
-        a = value.expr
-        words = self.scope.assumptions.get(str(a), frozenset())
-        turned_a = turned(value)
-        fresh = self.scope.fresh
-        if words & {"invertible", "positive_definite", "orthogonal"}:
-            return self._inverse(value, node)
-        if "full_column_rank" in words:
-            self.scope.note(f"{self.shown(node)} is the pseudo-inverse")
-            return times(self._inverse(times(turned_a, value, fresh), node), turned_a, fresh)
-        if "full_row_rank" in words:
-            self.scope.note(f"{self.shown(node)} is the pseudo-inverse")
-            return times(turned_a, self._inverse(times(value, turned_a, fresh), node), fresh)
-        self.fail(
-            UnsupportedError, f"{self.shown(node)}: a pseudo-inverse is read where the rank is known", node,
-            "assume full_column_rank or full_row_rank",
-        )  # fmt: skip
-
-    def _is_transpose(self, item: Node) -> bool:
-        while item.kind in ("group",) and len(item.parts) == 1:
-            item = item.parts[0]
-        if item.kind == "top":
-            return True
-        if item.kind != "letter" or item.text not in ("T", "t"):
-            return False
-        if item.mark == "top":
-            return True
-        if item.text in self.scope.layers or item.text in self.scope.indices:
-            return False
-        return item.text == "T" and not is_scalar(self.scope.names.get("T", S.EmptySet))
-
-    def _exponent(self, item: Node, node: Node) -> Expr:
-        try:
-            value = self.read(item)
-        except NameUnknownError:
-            letter = self.scope.open_letter([item])
-            if letter is not None:
-                raise Unbound(letter.text, letter) from None
-            raise
-        if not value.is_scalar:
-            self.fail(ShapeError, f"the exponent is a {value.text}", node, "it must be a scalar")
-        e = value.expr
-        if e.is_Number and abs(e) > 1000:
-            self.fail(TooLargeError, "the exponent is beyond 1000", node)
-        if e.is_number and not e.is_Number:
-            e = sympy.nsimplify(e) if e.is_Rational else e
-        return e
-
-    def _inverse(self, value: Val, node: Node) -> Val:
-        if value.is_scalar:
-            return Val(Pow(value.expr, -1))
-        if not fits_square(value):
-            self.fail(ShapeError, f"the inverse of a {value.text}", node, "a square matrix is needed")
-        return mapped(value, inverse)
-
     def _norm(self, value: Val, marks: Sequence[Node], node: Node) -> Val:
         r"""\|x\|, \|x\|_2, \|X\|_F, \|x\|_1."""
         order = 2
@@ -524,97 +319,3 @@ class Symbols:
             total = self.total(square)
             return Val(Pow(total.expr, Rational(1, 2))) if order == 2 else total
         return Val(norm(value.expr, order))
-
-    def _spread(self, node: Node) -> Callable[[Val, Val], Val]:
-        """Repeats a scalar, a column or a row to the shape of the largest term."""
-
-        def spread(v: Val, largest: Val) -> Val:
-            if v.shape == largest.shape:
-                return v
-            if v.is_scalar:
-                if 1 not in largest.shape and same_size(*largest.shape) and not self._plain_one(v, largest):
-                    self.fail(
-                        ShapeError, f"a scalar is added to a {largest.text} matrix", node,
-                        "write a multiple of I or of \\mathbf{1}\\mathbf{1}^\\top",
-                    )  # fmt: skip
-                return repeated(v, largest.shape)
-            (m, n), (p, q) = v.shape, largest.shape
-            if 1 in (p, q) or shapes_are_free():
-                return v
-            across, down = n == 1 and same_size(m, p), n == 1 and same_size(m, q)
-            if across and down:
-                across = self.scope.choose(("bias", node.at), 2) == 0
-            if across:
-                return times(v, Val(ones(S.One, q), (S.One, q)), self.scope.fresh)
-            if down:
-                return times(Val(ones(p), (p, S.One)), turned(v), self.scope.fresh)
-            if m == 1 and same_size(n, q):
-                return times(Val(ones(p), (p, S.One)), v, self.scope.fresh)
-            return v
-
-        return spread
-
-    def _plain_one(self, v: Val, largest: Val) -> bool:
-        """Whether a scalar next to a square matrix can only be meant entry by entry."""
-        return is_entrywise(largest)
-
-    def indicator(self, chain: Node) -> Val:
-        """1[a > b], 1[i = j]."""
-        if len(chain.parts) != 3:
-            self.fail(ReadError, "a condition with one relation is needed", chain)
-        left, relation, right = chain.parts
-        if relation.text in ("=", "!=") and (label := self._label_is(left, right)) is not None:
-            return label if relation.text == "=" else Val(1 - label.expr)
-        a, b = self.read(left), self.read(right)
-        if relation.text in ("=", "!="):
-            if a.is_scalar and b.is_scalar and a.expr.is_integer and b.expr.is_integer:
-                base = 0 if self.scope.zero_based else 1
-                delta = KroneckerDelta(a.expr - base, b.expr - base)
-                self._same_axis(left, right)
-                return Val(delta if relation.text == "=" else 1 - delta)
-            self.fail(ReadError, "only indices can be compared for equality", chain)
-        if relation.text not in ("<", ">", "<=", ">="):
-            self.fail(ReadError, f"the relation {relation.text} is not read here", chain)
-        if relation.text in ("<", ">="):
-            a, b = b, a
-        difference = (
-            a
-            if b.expr.is_zero and b.is_scalar
-            else plus([a, negative(b)], self.scope.fresh, self._spread(chain))
-        )
-        step = applied("step", difference)
-        if relation.text in (">", "<"):
-            return step
-        return plus([Val(S.One), negative(step)], self.scope.fresh, self._spread(chain))
-
-    def _label_is(self, left: Node, right: Node) -> Val | None:
-        """1[y_i = k] for one-hot labels: the entry at k of the label."""
-        scope = self.scope
-        for one, other in ((left, right), (right, left)):
-            if other.kind != "letter" or other.text not in scope.indices:
-                continue
-            label = scope.picks(one)
-            if label is None:
-                continue
-            own = [i for i in marked(one).subs if i.kind == "letter" and i.text in scope.indices]
-            if label.shape[1] == 1:
-                return Val(entry_of(label.expr, scope.place(other, label.shape[0], one), S.Zero))
-            if len(own) == 1:
-                by_columns = "onehot_cols" in scope.assumptions.get(str(label.expr), frozenset())
-                rows, cols = label.shape[::-1] if by_columns else label.shape
-                i, k = scope.place(own[0], rows, one), scope.place(other, cols, one)
-                return Val(entry_of(label.expr, *((k, i) if by_columns else (i, k))))
-        return None
-
-    def _same_axis(self, left: Node, right: Node) -> None:
-        """Compared indices run over one axis."""
-        pair = [
-            self.scope.indices[n.text]
-            for n in (left, right)
-            if n.kind == "letter" and n.text in self.scope.indices
-        ]
-        if len(pair) == 2:
-            sizes = pair[0].sizes or pair[1].sizes
-            for index in pair:
-                index.uses += 1
-                index.sizes += sizes[:1]

@@ -13,7 +13,8 @@ from importlib.resources import files
 from typing import Any, NoReturn
 
 from symgrad.errors import ReadError
-from symgrad.reading.latex.tokens import Tok, fail_at, tokenise
+from symgrad.reading.latex.scanner import tokenise
+from symgrad.reading.latex.tokens import Tok, fail_at
 
 __all__ = [
     "Node",

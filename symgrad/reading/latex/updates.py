@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from symgrad.reading.latex.scope import marked, stem_of
+from symgrad.reading.latex.marks import marked, stem_of
 from symgrad.reading.latex.tree import Node, same_writing
 
 __all__ = ["Update", "update_of"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgrad.reading.latex.scope import (
-    contents,
-)
+from symgrad.reading.latex.marks import contents
 from symgrad.reading.latex.tree import Node, walk_nodes
 
 __all__ = [
