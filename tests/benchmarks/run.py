@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cases import report
 from code_peers import generated
+from handouts import handouts
 from networks import against_peers, chain, residual
 from timing import best, row
 
@@ -122,6 +123,7 @@ if __name__ == "__main__":
     residual_chains()
     depth()
     starting()
+    handouts()
     row(
         "largest memory of this process",
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB",
