@@ -190,8 +190,8 @@ class Writer:
                 "quoted": _quotation(inner),
             }
         if isinstance(block, Exercise):
-            inner = self.each(block.blocks)
-            asked = next((i for i, b in enumerate(block.blocks) if isinstance(b, Space | Part)), len(inner))
+            each = self.each(block.blocks)
+            asked = next((i for i, b in enumerate(block.blocks) if isinstance(b, Space | Part)), len(each))
             self.worth, self.exercises = self.worth + block.worth, self.exercises + 1
             return "exercise", {
                 "number": Rendered(block.number),
@@ -199,9 +199,9 @@ class Writer:
                 "worth": block.worth,
                 "title": inline(block.title),
                 "points": inline(block.points),
-                "question": Rendered("".join(inner[:asked])),
-                "rest": Rendered("".join(inner[asked:])),
-                "inner": Rendered("".join(inner)),
+                "question": Rendered("".join(each[:asked])),
+                "rest": Rendered("".join(each[asked:])),
+                "inner": Rendered("".join(each)),
             }
         if isinstance(block, Both):
             langs = {f"{side}_lang": Rendered(HTML_LANG[lang]) for side, lang in block.langs.items()}
