@@ -428,3 +428,33 @@ def test_a_name_may_be_said_after_it_was_used() -> None:
 def test_a_formula_for_any_number_of_steps_is_not_called_proved() -> None:
     of_all = [f for f in linted("rnn.md").findings if r"\partial V" in f.formula]
     assert [f.verdict and f.verdict.verdict for f in of_all] == ["agrees"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shapes", "ranks"),
+    [
+        ("Let $A$ be an $m \\times n$ matrix.", {"A": ["m", "n"]}, {}),
+        ("The $m \\times n$ matrix $A$ maps.", {"A": ["m", "n"]}, {"A": 2}),
+        ("设 $A$ 为 $m \\times n$ 矩阵，$x$ 为 $n$ 维列向量。", {"A": ["m", "n"], "x": ["n"]}, {}),
+        ("Here $y$ is a vector of length $n$.", {"y": ["n"]}, {"y": 1}),
+        ("with the weight matrix $W$ and the bias vector $b$", {}, {"W": 2, "b": 1}),
+        ("We write $w$ for the weight matrix of the layer.", {}, {"w": 2}),
+    ],
+)
+def test_sentences_declare(sentence: str, shapes: dict[str, Any], ranks: dict[str, int]) -> None:
+    said = said_by_sentence(sentence, [(f.start, f.end, f.body) for f in scan(sentence)[0]])
+    assert (said.shapes, said.ranks) == (shapes, ranks)
+
+
+def test_an_adjective_belongs_to_the_noun_that_it_stands_before() -> None:
+    sentence = "the weights $W$, and one-hot labels as rows of $Y$"
+    said = said_by_sentence(sentence, [(f.start, f.end, f.body) for f in scan(sentence)[0]])
+    assert said.assume == {"Y": {"onehot"}}
+
+
+def test_a_loss_that_is_not_read_is_not_replaced_by_another() -> None:
+    text = (
+        "$z \\in \\mathbb{R}^n$, $W \\in \\mathbb{R}^{n \\times n}$\n\n$$J = \\Xi \\star z + \\|W\\|^2$$\n\n"
+        "$$\\frac{\\partial J}{\\partial W} = \\frac{\\partial J}{\\partial z} z^\\top$$\n"
+    )
+    assert lint("a.md", text).refuted == []

@@ -143,7 +143,13 @@ class _Walk:
         self.report, self.seconds = report, seconds
         self.overview = overview(report.document)
         self.notes = Notes(
-            mark=self.overview.mark, functions=self.overview.functions, samples=self.overview.samples
+            mark=self.overview.mark,
+            functions=self.overview.functions,
+            samples=self.overview.samples,
+            last=self.overview.last,
+            defined=self.overview.defined,
+            samples_of=self.overview.samples_of,
+            shapes=dict(self.overview.stacks),
         )
         self.mark = report.mark = self.overview.mark or "l"
         self.waiting: list[tuple[Part, int]] = []
@@ -324,12 +330,28 @@ class _Walk:
             self.notes.define(text)
             part.role = "definition"
         except (SymgradError, RecursionError) as error:
-            part.reason = _why("definition", error)
-            self.notes.unread.add(name)
-            self.unread = [*self.unread[-_MOST_UNREAD:], part]
-        else:
+            if self._is_any_function(name, sides[-1]):
+                part.role = "definition"
+            else:
+                part.reason = _why("definition", error)
+                self.notes.unread.add(name)
+                self.unread = [*self.unread[-_MOST_UNREAD:], part]
+        if part.role == "definition":
             self._read_again()
         return part
+
+    def _is_any_function(self, name: str, side: Node) -> bool:
+        r"""L = \ell(o, y), where nobody says what \ell is: any function of the first of its arguments that is computed."""
+        if side.kind != "term" or len(side.parts) != 2 or side.parts[1].kind != "paren":
+            return False
+        called = symbols_in_node(side.parts[0], mark=self.mark)
+        names = [symbols_in_node(n, mark=self.mark) for n in walk_nodes(side.parts[1]) if n.kind != "paren"]
+        computed = [n for n in names if n is not None and self.notes.knows(n)]
+        return (
+            called is not None
+            and called not in self.notes.model.symbols
+            and self.notes.stand_in(name, computed[:1])
+        )
 
     def _read_again(self) -> None:
         r"""Definitions that rest on what is defined only after them: L = \sum_t L_t, where L_t = .."""
@@ -403,7 +425,7 @@ class _Walk:
         """Check a claim; a loss that nobody defined is any function of what the claim differentiates it by."""
         verdict: Verdict | None = None
         missing: str | None = None
-        counted = notes.counted(text)
+        counted = notes.counted(notes.plain(text))
         try:
             context = notes.context()
             verdict = verdict_on(counted, context, seconds=self.seconds, shapes_said=_all_declared(notes))
@@ -414,7 +436,7 @@ class _Walk:
             if verdict.verdict == "refuted" and labels:
                 verdict = self._with_labels(verdict, counted, context, labels)
             of_all_steps = notes.three_steps and is_scalar(verdict.claim.of)
-            if (counted != text or of_all_steps) and verdict.is_right:
+            if (counted != notes.plain(text) or of_all_steps) and verdict.is_right:
                 verdict = replace(verdict, verdict="agrees", notes=(*verdict.notes, Note("three_steps")))
             slip = verdict.slip
             if (
@@ -436,7 +458,7 @@ class _Walk:
             )  # nothing is put in place of a general formula
             return
         named = symbols_in(missing, mark=self.mark)
-        if last and len(named) == 1:
+        if last and len(named) == 1 and named[0] not in notes.unread:
             notes.forget(named[0])
             if notes.stand_in(named[0], _differentiated_by(text, named[0], self.mark)):
                 self._claim(part, text, notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal
@@ -12,7 +12,7 @@ from sympy import Expr
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.special import OneMatrix
 
-from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError
+from symgrad.errors import NameUnknownError, ReadError, SymgradError
 from symgrad.expr import (
     Definition,
     Model,
@@ -57,14 +57,26 @@ _GREEK = (
 )
 _SCALARS = frozenset((*_GREEK, "c", "C", "r", "s", "t", "k", "p", "m", "n", "N", "T", "K"))
 _UNKNOWN = re.compile(r"^(.+) is not (?:known|declared)$")
-_ENTRY = re.compile(r"_\s*(?:[a-z](?![A-Za-z])|\{\s*[a-z](?:\s*,?\s*[a-z])?\s*\})")
+_NABLA = re.compile(r"\\nabla\s*(?:[_^]\s*(?:\{[^{}]*\}|\\?\w+)\s*)*$")
+_CALL = re.compile(r"^\s*(?P<name>\\?[A-Za-z]+(?:_\w)?)\s*\(\s*(?P<arguments>[^()=]*?)\s*\)\s*:?=")
+_NO_INDEX = re.compile(r"^(\w+) is neither an index nor a layer here$")
+_TRANSPOSED = re.compile(
+    r"\^\s*(?:\\top\b|\\intercal\b|T(?![A-Za-z])|\{\s*(?:\\top|\\intercal|\\(?:math|text)\w+\s*\{?T\}?|T)\s*\}|\\mathsf\s*\{?T\}?)"
+)
+_ENTRY = re.compile(r"_\s*(?:[ijklmnpqrs](?![A-Za-z])|\{\s*[ijklmnpqrs](?:\s*,?\s*[ijklmnpqrs])?\s*\})")
 _ENTRY_OF_STEP = re.compile(r"_\s*\{\s*([lt])\s*,\s*[a-z]\s*\}")
 _BOUND = re.compile(r"\\(?:sum|prod)\s*(?:\\limits\s*)?_\s*\{\s*[lt]\s*=.*", re.DOTALL)
 """A sum over all layers or steps, with what follows it."""
-_LAST = re.compile(
-    r"((?:sum|prod)\s*(?:\\limits\s*)?_\s*\{[^{}]*\}\s*\^\s*\{?\s*|[_^]\s*\{\s*[(\[]\s*|_\s*\{\s*|_\s*)T(?![A-Za-z^_'])"
-)
+_LAST = {
+    letter: re.compile(
+        r"((?:sum|prod)\s*(?:\\limits\s*)?_\s*\{[^{}]*\}\s*\^\s*\{?\s*|[_^]\s*\{\s*[(\[]\s*|_\s*\{\s*|_\s*"
+        + (r"|\^\s*\{?\s*" if letter == "L" else "")
+        + rf"){letter}(?![A-Za-z^_'])"
+    )
+    for letter in "TL"
+}
 _MOST_GUESSES = 240
+_MOST_AFTER_SPREAD = 24  # a number that is added to all entries is taken then
 _SIZES = ("m", "n", "p", "q", "r", "s", "u", "v", *(f"size{i}" for i in range(1, 30)))
 
 
@@ -83,16 +95,22 @@ class Notes:
     assume: dict[str, set[str]] = field(default_factory=dict)
     softmax: str | None = None
     guessed: dict[str, list[str]] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+    samples_of: dict[str, str] = field(default_factory=dict)
     later: dict[str, list[str]] = field(default_factory=dict)
     functions: frozenset[str] = frozenset()
     samples: str | None = None
     scalars: bool = False
+    defined: frozenset[str] = frozenset()
+    called: dict[str, str] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
     three_steps: bool = False
+    last: Literal["T", "L"] | None = None
     mark: str | None = None
     layer: int = GENERIC
     general: list[str] = field(default_factory=list)
     general_names: set[str] = field(default_factory=set)
+    general_guesses: set[str] = field(default_factory=set)
     layout: Literal["gradient", "numerator"] | None = None
 
     def copy(self) -> Notes:
@@ -104,6 +122,7 @@ class Notes:
             assume={n: set(w) for n, w in self.assume.items()},
             guessed=dict(self.guessed),
             unread=set(self.unread),
+            called=dict(self.called),
             general=list(self.general),
         )
 
@@ -112,6 +131,7 @@ class Notes:
         for name, sizes in said.shapes.items():
             self.shapes[name] = sizes
             self.guessed.pop(name, None)
+        self.ranks |= said.ranks
         for name, words in said.assume.items():
             self.assume.setdefault(name, set()).update(words)
         self.softmax = said.softmax or self.softmax
@@ -123,6 +143,7 @@ class Notes:
             symbols = {self.mark: f"layer {self.layer}"}
         if self.softmax or self.samples:
             symbols["softmax"] = self.softmax or self.samples or ""
+        symbols |= self.samples_of
         assume = {name: sorted(words) for name, words in self._assumed().items()}
         model = replace(self.model, assumptions={n: frozenset(w) for n, w in assume.items()})
         shapes = {**self.guessed, **self._later(), **self.shapes}
@@ -135,9 +156,25 @@ class Notes:
             model=model,
         )
 
+    def plain(self, text: str) -> str:
+        """A formula with the arguments of functions left out that were defined with them: g(x)^2 is g^2; no place moves.
+
+        After a nabla they stay: they say what the gradient is taken by.
+        """
+        at = text.find("=") + 1
+        for name, arguments in self.called.items():
+            call = re.compile(rf"(?<![A-Za-z\\])({re.escape(name)}\s*)(\(\s*{re.escape(arguments)}\s*\))")
+            right = call.sub(
+                lambda m: m[0] if _NABLA.search(m.string[: m.start()]) else m[1] + " " * len(m[2]), text[at:]
+            )
+            text = text[:at] + right
+        return text
+
     def counted(self, text: str) -> str:
-        """A formula of a network in time, for three steps: the last step T is 3. No place in it moves."""
-        return _LAST.sub(rf"\g<1>{LAYERS[-1]}", text) if self.mark == "t" else text
+        """A formula of a network in time or depth, for three steps or layers: T or L is 3. No place in it moves."""
+        if self.last is None:
+            return text
+        return _LAST[self.last].sub(rf"\g<1>{LAYERS[-1]}", text)
 
     def _later(self) -> dict[str, list[str]]:
         """Shapes declared further down, of names that nothing else is known of here."""
@@ -191,7 +228,7 @@ class Notes:
         Raises   SymgradError if it cannot be read
         """
         self.three_steps = self.three_steps or self.counted(text) != text
-        text = self.counted(text)
+        text = self.counted(self.plain(text))
         if self.mark and is_general(_BOUND.sub("", text), self.mark):
             self._define_layers(text)
         else:
@@ -201,7 +238,10 @@ class Notes:
         """All definitions of a general layer anew, layer by layer: z[1], a[1], z[2], a[2], .."""
         trial = self.copy()
         trial.general.append(text)
-        trial.guessed = {n: s for n, s in trial.guessed.items() if n not in self.general_names}
+        trial.guessed = {
+            n: s for n, s in trial.guessed.items() if n not in self.general_names | self.general_guesses
+        }
+        others = set(trial.guessed)
         for name in self.general_names:
             trial.forget(name)
         before = {d.name for d in trial.model.definitions()}
@@ -217,8 +257,9 @@ class Notes:
             raise refused
         trial.layer = GENERIC
         trial.general_names = {d.name for d in trial.model.definitions()} - before
+        trial.general_guesses = set(trial.guessed) - others
         trial.keep(self.model)
-        for name in ("model", "latex", "guessed", "general", "general_names"):
+        for name in ("model", "latex", "guessed", "general", "general_names", "general_guesses"):
             setattr(self, name, getattr(trial, name))
 
     def keep(self, model: Model) -> None:
@@ -259,6 +300,8 @@ class Notes:
             model, is_function = found
         if is_function:
             self.latex.append(text)
+        elif call := _CALL.match(text):
+            self.called[call["name"]] = call["arguments"]
         self.model = in_order(model)
         for d in model.definitions():
             self.guessed.pop(d.name, None)
@@ -282,23 +325,27 @@ class Notes:
         return found
 
     def _guess(self, text: str, error: SymgradError) -> tuple[Model, bool] | None:
-        """The definition read with shapes for the names that have none: those that fit, the likeliest first."""
-        unknown: list[str] = []
+        """The definition read with shapes for the names that have none: those that fit, the likeliest first.
+
+        Names of one symbol at several steps (y_1, y_2, ..) share a shape.
+        """
+        unknown: dict[str, list[str]] = {}
         trial = self
-        while (
-            (name := _unknown_name(error, self.layer, self.mark or "l")) is not None
-            and name not in unknown
-            and len(unknown) < 4
-        ):
-            if name in self.unread:
-                return None
-            unknown.append(name)
+        while found_names := trial._unknown(text, error):
+            if found_names[0] in unknown or len(unknown) > 3:
+                break
+            if self.unread & set(found_names) or (len(found_names) > 1 and self.defined & set(found_names)):
+                return None  # what it is stands elsewhere
+            unknown[found_names[0]] = found_names
             trial = trial.copy()
-            trial.guessed[name] = []
+            trial.guessed |= {n: [] for n in found_names}
             try:
                 found = define(text, trial.context())
-                if self.scalars or (
-                    all(n in _SCALARS for n in unknown) and not _spread(found[0], set(unknown) - set(_GREEK))
+                numbers = [
+                    n for n in unknown if self.ranks.get(n, 0 if self.scalars or n in _SCALARS else 1) == 0
+                ]
+                if len(numbers) == len(unknown) and (
+                    self.scalars or not _spread(found[0], set(unknown) - set(_GREEK) - set(self.ranks))
                 ):
                     self.guessed = trial.guessed
                     return found
@@ -308,15 +355,20 @@ class Notes:
         if not unknown or self.scalars:
             return None
         spread: tuple[dict[str, list[str]], tuple[Model, bool]] | None = None
-        numbers = set(unknown) - set(_GREEK)
-        for guess in _likely_shapes(unknown, self._sizes_in(text), self._sizes()):
+        latin = set(unknown) - set(_GREEK) - set(self.ranks)
+        known = self._sizes_in(text) or self._sizes()
+        tried = 0
+        for guess in _likely_shapes(list(unknown), known, self._sizes(), self.ranks):
+            tried += spread is not None
+            if tried > _MOST_AFTER_SPREAD:
+                break
             trial = self.copy()
-            trial.guessed |= guess
+            trial.guessed |= {n: sizes for name, sizes in guess.items() for n in unknown[name]}
             try:
                 found = define(text, trial.context())
-            except (ShapeError, ReadError):
+            except SymgradError:
                 continue
-            if not _spread(found[0], numbers):
+            if not _spread(found[0], latin):
                 self.guessed = trial.guessed
                 return found
             spread = spread or (trial.guessed, found)
@@ -324,6 +376,35 @@ class Notes:
             return None
         self.guessed = spread[0]
         return spread[1]
+
+    def _unknown(self, text: str, error: SymgradError) -> list[str]:
+        """The names that an error misses: one, or one symbol at all steps of a sum over them."""
+        mark = self.mark or "l"
+        if isinstance(error, NameUnknownError) and (match := _UNKNOWN.match(error.message)):
+            written = _TRANSPOSED.sub("", match[1])
+            # An entry y_{t,k} is one of y_t, and no name of its own.
+            whole = _ENTRY.sub(
+                lambda m: m[0] if mark in m[0] or self.scalars else "",
+                _ENTRY_OF_STEP.sub(rf"_{{{mark}}}", written),
+            )
+            every = bool(_BOUND.search(text)) and is_general(whole, mark)
+            named = [symbols_in(whole, i, mark) for i in (LAYERS if every else (self.layer,))]
+            return [n[0] for n in named] if all(len(n) == 1 for n in named) else []
+        if match := _NO_INDEX.match(error.message):
+            return self._with_subscript(text, match[1])
+        return []
+
+    def _with_subscript(self, text: str, letter: str) -> list[str]:
+        r"""The first name without a shape that stands with a subscript: gamma of \gamma_i; u_f where f is no index."""
+        right = [side for s in parse_statements(text) for side in s.parts[2::2]]
+        for node in (n for side in right for n in walk_nodes(side)):
+            if node.kind != "scripted" or [i.text for i in marked(node).subs] != [letter]:
+                continue
+            stem = stem_of(marked(node).base) or ""
+            name = stem if letter in "ijkmn" and not self.scalars else stem + letter
+            if stem and name not in {*self.model.symbols, *self.guessed, *self._later(), *self.shapes}:
+                return [name]
+        return []
 
     def _sizes(self) -> tuple[str, ...]:
         """The sizes of the document."""
@@ -421,30 +502,20 @@ def in_order(model: Model) -> Model:
     return replace(model, items=tuple(kept.values()))
 
 
-def _unknown_name(error: SymgradError, layer: int, mark: str) -> str | None:
-    """The name that an error misses."""
-    if not isinstance(error, NameUnknownError):
-        return None
-    match = _UNKNOWN.match(error.message)
-    if match is None:
-        return None
-    # An entry y_{t,k} is one of y_t, and no name of its own.
-    whole = _ENTRY.sub(lambda m: m[0] if mark in m[0] else "", _ENTRY_OF_STEP.sub(rf"_{{{mark}}}", match[1]))
-    named = symbols_in(whole, layer, mark)
-    return named[0] if len(named) == 1 else None
-
-
 def _likely_shapes(
-    names: list[str], known: tuple[str, ...], taken: tuple[str, ...]
+    names: list[str], known: tuple[str, ...], taken: tuple[str, ...], said: Mapping[str, int]
 ) -> Iterable[dict[str, list[str]]]:
     """Shapes for names, the likeliest first: capitals are matrices, small Latin letters vectors, Greek ones scalars.
 
     New sizes come before the `known` ones of the formula, and sizes that all differ before equal ones: nothing is equal
-    that need not be. Neighbouring matrices share a size, as in W X. `taken` are all sizes of the document.
+    that need not be. Neighbouring matrices share a size, as in W X. `taken` are all sizes of the document; `said` is what
+    the text calls a matrix (2), a vector (1) or a number (0).
     """
     ranks: list[tuple[int, ...]] = []
     for name in names:
-        if name[0].isupper():
+        if name in said:
+            ranks.append((said[name],))
+        elif name[0].isupper():
             ranks.append((2, 1))
         elif name in _SCALARS:
             ranks.append((0, 1))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import Literal
 
-from symgrad.linting.prose import Said, said_by_formula
+from symgrad.linting.prose import LAYERS, Said, said_by_formula, symbols_in
 from symgrad.reading.document import QUOTED, Cell, Document, FoundFormula
 from symgrad.reading.latex.macros import Macro, Written, written_out
 
@@ -54,6 +55,15 @@ _NOT_SCALAR = re.compile(
     r"\\top\b|\^\s*\{?\s*(?:T|\\mathsf|\\mathrm\{T\}|\\intercal)|\\odot|\\circ\b|\\otimes|\\(?:l?Vert|\|)|\\math(?:bf|bb)|\\bold"
     r"|\\bm\b|diag|softmax|\\sum|\\nabla|\\operatorname\{tr\}|\\det|\\in\b"
 )
+_LOSS_IS_L = re.compile(
+    r"(?<![A-Za-z_^{\[(])L\s*(?:\([^()]*\)\s*)?:?=|\\partial\s*\{?L(?![A-Za-z])|\\nabla(?:_\S+)?\s*L(?![A-Za-z])"
+)
+_SAMPLE = re.compile(
+    r"^\s*(?P<symbol>(?P<stem>(?:\\(?:math|bold)\w+\s*)?(?:\{\s*[A-Za-z]\s*\}|[A-Za-z]))\s*"
+    r"(?:_\s*\{?\s*(?P<letter>[ijkn])\s*\}?|\^\s*\{\s*\(\s*(?P<above>[ijkn])\s*\)\s*\}))"
+    r"\s*\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?(?:\s*\^\s*\{?\s*(?P<dims>[A-Za-z])\s*\}?)?|\\\{.*\\\}|\[.*\])\s*$"
+)
+_LEFT = re.compile(r"(?:^|\\\\|\\q?quad|,|\\begin\{\w+\*?\})\s*([^=&,\n]{1,40}?)\s*&?\s*:?=")
 _MATRIX = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])")
 _LOSSES = frozenset("LJECNTKMDRS")
 _MATRIX_WORDS = re.compile(r"\bmatri(?:x|ces)\b|\bvectors?\b|矩阵|向量", re.IGNORECASE)
@@ -67,6 +77,9 @@ class Overview:
     functions   letters that are functions of one number, as the g of a = g(z) with g'(z)
     samples     row-wise or column-wise: how a softmax goes where samples stand in rows or columns
     scalars     whether everything is a number
+    last        the letter of the last step or layer, T or L
+    defined     names that some displayed formula defines
+    samples_of  which row or column of a matrix a sample is, x_i: row i of X; `stacks` has the shapes of those matrices
     bodies      the formulas with macros written out, by cell and offset
     """
 
@@ -74,6 +87,10 @@ class Overview:
     functions: frozenset[str] = frozenset()
     samples: str | None = None
     scalars: bool = False
+    last: Literal["T", "L"] | None = None
+    defined: frozenset[str] = frozenset()
+    samples_of: dict[str, str] = field(default_factory=dict)
+    stacks: dict[str, list[str]] = field(default_factory=dict)
     bodies: dict[tuple[int | None, int], Written] = field(default_factory=dict)
     _sections: dict[int | None, list[int]] = field(default_factory=dict)
     _declared: dict[tuple[int | None, int], Said] = field(default_factory=dict)
@@ -111,7 +128,16 @@ def overview(document: Document) -> Overview:
     formulas = "\n".join(everything)
     text = "\n".join(cell.text for cell in document.cells)
     found.mark = "l" if _LAYERS.search(formulas) else "t" if _STEPS.search(formulas) else None
+    if found.mark == "t":
+        found.last = "T"
+    elif found.mark == "l" and not _LOSS_IS_L.search(formulas):
+        found.last = "L"
+    displayed = [found.body(cell, f).text for cell in document.cells for f in cell.formulas if f.displayed]
+    lefts = [m[1] for f in displayed for m in _LEFT.finditer(f)]
+    mark = found.mark or "l"
+    found.defined = frozenset(n for left in lefts for layer in LAYERS for n in symbols_in(left, layer, mark))
     found.functions = _functions(everything, text)
+    _find_samples(found, everything, text)
     rows, columns = bool(_ROWS.search(text)), bool(_COLUMNS.search(text))
     found.samples = None if rows == columns else "row-wise" if rows else "column-wise"
     names = {m[0] for m in _MATRIX.finditer(formulas)} - _LOSSES
@@ -125,6 +151,38 @@ def overview(document: Document) -> Overview:
         for match in _ALL_SCALAR.finditer(cell.text):
             found._scalar_sections.add(found.section(cell, match.start()))
     return found
+
+
+def _find_samples(found: Overview, formulas: list[str], text: str) -> None:
+    r"""Samples x_i \in \mathbb{R}^d, i = 1, .., N: the rows of a matrix, as the entries of a vector are numbers y_i."""
+    declared: dict[str, list[str]] = {}
+    for f in formulas:
+        declared |= said_by_formula(f, found.mark or "l").shapes
+    for f in formulas:
+        match = _SAMPLE.match(f)
+        letter = match and (match["letter"] or match["above"])
+        if match is None or letter is None or letter == found.mark:
+            continue
+        count = re.search(
+            rf"_\s*\{{\s*{letter}\s*=\s*1\s*\}}\s*\^\s*\{{?\s*([A-Za-z])"
+            rf"|(?<![A-Za-z]){letter}\s*=\s*1\s*,\s*\\[lc]?dots\s*,\s*([A-Za-z])",
+            text,
+        )
+        stem = symbols_in(match["stem"])
+        if count is None or len(stem) != 1 or stem[0] in declared:
+            continue
+        number = count[1] or count[2]
+        size = symbols_in(match["dims"]) if match["dims"] else ()
+        if not match["dims"]:
+            found.stacks[stem[0]] = [number]
+        elif len(size) == 1:
+            stack = stem[0][:1].upper() + stem[0][1:]
+            shape = declared.get(stack)
+            if shape is None and re.search(rf"(?<![A-Za-z\\]){stack}(?![A-Za-z])", "\n".join(formulas)):
+                continue  # the name means something else, or nobody knows what
+            found.stacks.setdefault(stack, [number, size[0]])
+            axis = "column" if shape == [size[0], number] else "row"
+            found.samples_of[match["symbol"].strip()] = f"{axis} {letter} of {stack}"
 
 
 def _functions(formulas: list[str], text: str) -> frozenset[str]:

@@ -73,15 +73,18 @@ _COLUMNS = re.compile(r"(?:every|each|per) column|column[- ]?wise|columns? of|�
 _ROWS = re.compile(r"(?:every|each|per) row|row[- ]?wise|rows? of|每一?行|按行", re.IGNORECASE)
 _NOT = re.compile(r"\b(?:not|non|no|need not be|isn't)[\s-]*$|[不非未]$", re.IGNORECASE)
 _NEAR = 40
+_PREDICATIVE = re.compile(r"(?:\b(?:is|are|be)\b|[是为])[^,，.。]{0,24}$", re.IGNORECASE)
+_CLAUSE_ENDS = re.compile(r"[,.;:)，。；：）]|\b(?:and|then|with)\b|且|而|并")
 
 
 @dataclass
 class Said:
-    """Shapes, assumptions and, for a softmax, the axis."""
+    """Shapes, assumptions and, for a softmax, the axis; `ranks` says what is a matrix (2), a vector (1), a number (0)."""
 
     shapes: dict[str, list[str]] = field(default_factory=dict)
     assume: dict[str, set[str]] = field(default_factory=dict)
     softmax: str | None = None
+    ranks: dict[str, int] = field(default_factory=dict)
 
 
 def said_by_formula(body: str, mark: str = "l") -> Said:
@@ -100,6 +103,7 @@ def said_by_formula(body: str, mark: str = "l") -> Said:
         if match := pattern.match(text):
             for name in symbols_in(match["names"], mark=mark):
                 said.assume.setdefault(name, set()).add(word)
+                said.ranks[name] = 0
     if match := _LISTED.match(text):
         for name in symbols_in(match["names"]):
             said.shapes.setdefault(name, [])
@@ -133,23 +137,87 @@ def said_by_sentence(sentence: str, places: list[tuple[int, int, str]], mark: st
     {'y': {'onehot'}}
     """
     said = Said()
+    named = [p for p in places if not _DIMS.match(p[2])]
     for word, pattern in WORDS:
         for match in pattern.finditer(sentence):
             if _NOT.search(sentence[: match.start()]) or any(a <= match.start() < b for a, b, _ in places):
                 continue
             near = [
                 (match.start() - b if b <= match.start() else a - match.end() + 1, body)
-                for a, b, body in places
+                for a, b, body in named
             ]
+            after = next(((a, body) for a, _, body in named if a >= match.end()), None)
+            if after is not None and not _PREDICATIVE.search(sentence[: match.start()]):
+                # "one-hot labels as rows of Y": the adjective goes before its noun
+                if not _CLAUSE_ENDS.search(sentence[match.end() : after[0]]):
+                    near = [(after[0] - match.end(), after[1])]
             distance, body = min(near, default=(_NEAR, ""))
             for name in _subject(body, mark) if distance < _NEAR else ():
                 said.assume.setdefault(name, set()).add(word)
+    _shapes_in_words(said, sentence, places, mark)
     if re.search("softmax", sentence, re.IGNORECASE):
         if _COLUMNS.search(sentence):
             said.softmax = "column-wise"
         elif _ROWS.search(sentence):
             said.softmax = "row-wise"
     return said
+
+
+_DIMS = re.compile(r"^\s*([\w{}()+\- ]+?)\s*(?:\\times|×)\s*([\w{}()+\- ]+?)\s*$")
+_BE = re.compile(r"\b(?:be|is|are|denote|denotes)\b|为|是|[:：]|^\W*(?:an?|the)?\W*$", re.IGNORECASE)
+_MATRIX_AFTER = re.compile(
+    r"^[\s$\\)-]*(?:(?:[a-z-]+[ -]){0,3}matri(?:x|ces)|[^，。,;；$]{0,8}矩阵)", re.IGNORECASE
+)
+_VECTOR_AFTER = re.compile(
+    r"^[\s$\\)]*(?:-?\s*dimensional\s+(?:[a-z-]+ ){0,2}vectors?|-?vectors?|维(?:[^，。,;；$]{0,4})?向量)",
+    re.IGNORECASE,
+)
+_VECTOR_BEFORE = re.compile(
+    r"(?:vectors? of (?:length|dimension|size)|长度为|维数为)\s*[$\\(]*$", re.IGNORECASE
+)
+_KINDS = ((2, r"matri(?:x|ces)|矩阵"), (1, r"vectors?|向量"), (0, r"scalars?|标量"))
+_KIND_BEFORE = {rank: re.compile(rf"(?:{words})\s*[$\\(]*$", re.IGNORECASE) for rank, words in _KINDS}
+_KIND_AFTER = {
+    rank: re.compile(
+        rf"^[$\\)]*\s*(?:(?:for|is|be|are|denotes?|as)\s+(?:the |an? |its |our )?(?:[a-z-]+ ){{0,2}}(?:{words})\b"
+        rf"|(?:为|是|表示)[^，。,;；$]{{0,8}}(?:{words}))",
+        re.IGNORECASE,
+    )
+    for rank, words in _KINDS
+}
+
+
+def _shapes_in_words(said: Said, sentence: str, places: list[tuple[int, int, str]], mark: str) -> None:
+    """Shapes that are said in words: "an n x d matrix X", "y is a vector of length n", "the weight matrix W"."""
+    for k, (start, end, body) in enumerate(places):
+        before, after = sentence[:start], sentence[end:]
+        sizes, word = None, None
+        if (dims := _DIMS.match(body)) and (word := _MATRIX_AFTER.match(after)):
+            sizes = [_dims(d, GENERIC, mark) for d in dims.groups()]
+        elif re.fullmatch(r"\s*[A-Za-z](?:_\w)?\s*", body) and (
+            (word := _VECTOR_AFTER.match(after)) or _VECTOR_BEFORE.search(before)
+        ):
+            sizes = [_dims(body, GENERIC, mark)]
+        if sizes is not None and all(s is not None and len(s) == 1 for s in sizes):
+            subject = _subject_of(sentence, places, k, word.end() if word else 0)
+            for name in _subject(subject, mark):
+                said.shapes.setdefault(name, [s[0] for s in sizes if s])
+            continue
+        for rank, _ in _KINDS:
+            if _KIND_BEFORE[rank].search(before) or _KIND_AFTER[rank].match(after):
+                for name in _subject(body, mark):
+                    said.ranks.setdefault(name, rank)
+                break
+
+
+def _subject_of(sentence: str, places: list[tuple[int, int, str]], k: int, word: int) -> str:
+    """The symbol that sizes in words belong to: right after the word (the m x n matrix A), else before "is a"."""
+    _, end, _ = places[k]
+    if k + 1 < len(places) and word and re.fullmatch(r"[\s$\\(]*", sentence[end + word : places[k + 1][0]]):
+        return places[k + 1][2]
+    if k and _BE.search(sentence[places[k - 1][1] : places[k][0]]):
+        return places[k - 1][2]
+    return ""
 
 
 def _subject(body: str, mark: str) -> tuple[str, ...]:
@@ -174,7 +242,7 @@ def _dims(dims: str | None, layer: int, mark: str) -> list[str] | None:
     r"""The sizes of m \times n; None where they cannot be read."""
     if dims is None:
         return []
-    inside = dims[1:-1] if dims.startswith("{") else dims
+    inside = dims[1:-1] if dims.startswith("{") and dims.endswith("}") else dims
     sizes: list[str] = []
     for part in re.split(r"\\times|×", inside):
         if part.strip().isdigit():
