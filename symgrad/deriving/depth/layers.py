@@ -25,6 +25,7 @@ from symgrad.expr import (
 )
 
 __all__ = [
+    "MOST_LAYERS",
     "Layers",
     "dependents_of",
     "index_of",
@@ -34,6 +35,10 @@ __all__ = [
     "states_of",
     "validate",
 ]
+
+
+MOST_LAYERS = 200
+"""A loop whose length is a number is written out to be checked, so that has a bound; a name has none."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,7 @@ def validate(model: Model, f: Expr) -> None:
     for item in model.items:
         if isinstance(item, Definition):
             _check_outside(model, item, made, later, started)
+            _check_once(model, item, made)
             if index_of(item.symbol) is not None:
                 started.add(leaf_name(item.symbol))
                 begun.add(item.symbol)
@@ -161,6 +167,14 @@ def validate(model: Model, f: Expr) -> None:
                 line=item.line,
                 column=1 if item.line else None,
                 hint="a depth is a name, such as L, or a number that is at least 1",
+            )
+        if length.is_Integer and length > MOST_LAYERS:
+            raise UnsupportedError(
+                f"the loop has {length} layers, more than {MOST_LAYERS}",
+                source=model.source,
+                line=item.line,
+                column=1 if item.line else None,
+                hint="write a name for the depth, such as L: the formula then holds for any number of layers",
             )
         _check_body(model, item, made, later)
         for s in states_of(item):
@@ -182,6 +196,23 @@ def validate(model: Model, f: Expr) -> None:
         lower, upper = made[leaf_name(f)]
         if is_beyond(index_of(f), lower - 1, upper):
             raise DeriveError(f"{_spelt(f)} is outside the loop, which goes from {lower} to {upper}")
+
+
+def _check_once(model: Model, d: Definition, made: dict[str, tuple[Expr, Expr]]) -> None:
+    """Refuse a second definition of what a loop makes."""
+    where, name = index_of(d.symbol), leaf_name(d.symbol)
+    if where is None or name not in made:
+        return
+    lower, upper = made[name]
+    if not is_beyond(where, lower, upper):
+        _fail(
+            model,
+            d,
+            name,
+            DeriveError,
+            f"{_spelt(d.symbol)} is defined again: the loop makes {name}[{lower}] to {name}[{upper}]",
+            "give it a name of its own",
+        )
 
 
 def _check_outside(
