@@ -14,8 +14,10 @@ from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError
 from symgrad.expr import Family, Model, size
 from symgrad.nets.short import ShortForms, has_short_forms
 from symgrad.reading.context import Shapes, Words, assumption_sets, read_assumptions, read_shapes, shape_lists
-from symgrad.reading.elaborate import Elaborator, Missing, OpenSize, Value
+from symgrad.reading.elaborate import Elaborator
+from symgrad.reading.names import Missing, OpenSize
 from symgrad.reading.text import Header, Statement, parse_expression, statements
+from symgrad.reading.typed import Value
 
 __all__ = ["read_assumptions", "read_model", "read_question", "read_shapes"]
 

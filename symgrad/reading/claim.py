@@ -24,7 +24,7 @@ from symgrad.errors import (
 from symgrad.expr import Family, Loop, Model, any_shapes, is_leaf, is_matrix, is_scalar, leaf_name, leaves
 from symgrad.reading import read_model, read_question
 from symgrad.reading.context import Shapes, Words, shape_lists
-from symgrad.reading.elaborate import names_in
+from symgrad.reading.names import names_in
 from symgrad.reading.text import parse_expression
 
 __all__ = ["KINDS", "Claim", "Context", "is_latex", "read_claim"]

@@ -44,19 +44,20 @@ from symgrad.expr import (
     vec,
     zeros,
 )
-from symgrad.reading.elaborate import Elaborator, Value, value_of
+from symgrad.reading.expressions import Expressions
 from symgrad.reading.indices import delta, in_range, size_of
 from symgrad.reading.text import LIMITS
+from symgrad.reading.typed import Value, value_of
 
 __all__ = ["FUNCTIONS_OF_THE_LANGUAGE"]
 
-Handler = Callable[[Elaborator, Any, list[Any], Mapping[str, Any]], Value]
+Handler = Callable[[Expressions, Any, list[Any], Mapping[str, Any]], Value]
 
 
 def _one(make: Callable[[Expr], Expr], *kinds: str) -> Handler:
     """A function of one argument of certain kinds."""
 
-    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    def read(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         (x,) = scope.arguments(tree, positional, keywords, 1)
         if x.kind not in kinds:
             wanted = " or a ".join(kinds)
@@ -75,7 +76,7 @@ def _one(make: Callable[[Expr], Expr], *kinds: str) -> Handler:
 def _sum_like(whole: Callable[[Expr], Expr], along: Callable[[Expr, int], Expr]) -> Handler:
     """sum, mean, max: of all entries, or along an axis; keepdims keeps a matrix of one column or row."""
 
-    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    def read(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         if len(positional) == 2 and "axis" not in keywords:
             keywords = {**keywords, "axis": positional.pop()}
         (x,) = scope.arguments(tree, positional, {}, 1)
@@ -96,7 +97,7 @@ def _sum_like(whole: Callable[[Expr], Expr], along: Callable[[Expr, int], Expr])
 def _extremum(whole: Callable[[Expr], Expr] | None, along: Callable[[Expr, int], Expr] | None) -> Handler:
     """Max and min: of two scalars, max(a, b) = b + relu(a - b); max also of the entries of an array."""
 
-    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    def read(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         if len(positional) == 2 and not keywords:
             a, b = scope.arguments(tree, positional, keywords, 2)
             if a.kind == b.kind == "scalar":
@@ -117,7 +118,7 @@ def _extremum(whole: Callable[[Expr], Expr] | None, along: Callable[[Expr, int],
 def _by_pairs(choose: Callable[[Expr, Expr], Expr]) -> Handler:
     """maximum(a, b), minimum(a, b): entry by entry, with broadcasting."""
 
-    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    def read(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         a, b = scope.arguments(tree, positional, keywords, 2)
         a, b = scope.broadcast(a, b, tree, str(tree.children[0]))
         return Value(choose(a.expr, b.expr), a.kind)
@@ -125,7 +126,7 @@ def _by_pairs(choose: Callable[[Expr, Expr], Expr]) -> Handler:
     return read
 
 
-def _is_true(scope: Elaborator, tree: Any) -> bool:
+def _is_true(scope: Expressions, tree: Any) -> bool:
     said = str(tree.children[0]) if tree.data == "name" else ""
     if said not in ("True", "False"):
         scope.fail(ReadError, "keepdims is True or False", tree)
@@ -143,7 +144,7 @@ def _mean_along(x: Expr, axis: int) -> Expr:
 def _by_axis(make: Callable[[Expr, int], Expr]) -> Handler:
     """Softmax and its relatives: along the last axis unless one is given."""
 
-    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    def read(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         (x,) = scope.arguments(tree, positional, {}, 1)
         if x.kind == "scalar":
             scope.fail(
@@ -158,7 +159,7 @@ def _by_axis(make: Callable[[Expr, int], Expr]) -> Handler:
     return read
 
 
-def _norm(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _norm(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     values = scope.arguments(tree, positional, keywords, 1, 2)
     order = 2
     if len(values) == 2:
@@ -168,7 +169,7 @@ def _norm(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping
     return Value(norm(values[0].expr, order), "scalar")
 
 
-def _outer(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _outer(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     x, y = scope.arguments(tree, positional, keywords, 2)
     columns = []
     for v, where in zip((x, y), positional, strict=True):
@@ -185,7 +186,7 @@ def _outer(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mappin
     return value_of(matmul(columns[0], transpose(columns[1])), "matrix")
 
 
-def _kron(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _kron(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     a, b = scope.arguments(tree, positional, keywords, 2)
     if a.kind == b.kind == "vector" or "scalar" in (a.kind, b.kind):
         return value_of(kron(a.expr, b.expr), b.kind if a.kind == "scalar" else a.kind)
@@ -199,7 +200,7 @@ def _kron(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping
     return Value(kron(a.expr, b.expr), "matrix")
 
 
-def _matrix_power(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _matrix_power(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     x, k = scope.arguments(tree, positional, keywords, 2)
     if x.kind != "matrix" or k.kind != "scalar":
         scope.fail(ShapeError, "matrix_power takes a square matrix and a whole number", tree)
@@ -209,7 +210,7 @@ def _matrix_power(scope: Elaborator, tree: Any, positional: list[Any], keywords:
     return Value(matpower(x.expr, k.expr), "matrix")
 
 
-def _diag(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _diag(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     (x,) = scope.arguments(tree, positional, keywords, 1)
     if x.kind == "scalar":
         return x
@@ -224,7 +225,7 @@ def _diag(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping
 def _constant(make: Callable[..., Expr], least: int, most: int) -> Handler:
     """eye(n), ones(n), ones(m, n), zeros(..)."""
 
-    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    def read(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         if keywords or not least <= len(positional) <= most:
             scope.fail(ReadError, f"{tree.children[0]} takes sizes, such as {tree.children[0]}(n)", tree)
         sizes = [scope.constant_size(p) for p in positional]
@@ -237,19 +238,19 @@ def _constant(make: Callable[..., Expr], least: int, most: int) -> Handler:
     return read
 
 
-def _size(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _size(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     """size(x) is the number of entries, size(x, axis=1) that along an axis."""
     return Value(size_of(scope, tree), "scalar")
 
 
-def _commutation(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _commutation(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     """commutation(m, n): K with K vec(A) = vec(A^T) for A of shape m x n."""
     if keywords or len(positional) != 2:
         scope.fail(ReadError, "commutation takes two sizes, such as commutation(m, n)", tree)
     return Value(commutation(*(scope.constant_size(p) for p in positional)), "matrix")
 
 
-def _where(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _where(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     """where(c, a, b) = c a + (1 - c) b for an indicator c."""
     c, a, b = scope.arguments(tree, positional, keywords, 3)
     if positional[0].data != "comparison":
@@ -264,7 +265,7 @@ def _where(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mappin
 
 
 def _convolution(make: Callable[[Expr, Expr], Expr], kind: str) -> Handler:
-    def read(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    def read(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
         x, w = scope.arguments(tree, positional, keywords, 2)
         if not x.kind == w.kind == kind:
             scope.fail(
@@ -277,12 +278,12 @@ def _convolution(make: Callable[[Expr, Expr], Expr], kind: str) -> Handler:
     return read
 
 
-def _flip(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _flip(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     (x,) = scope.arguments(tree, positional, keywords, 1)
     return x if x.kind == "scalar" else Value(flip(x.expr), x.kind)
 
 
-def _prod(scope: Elaborator, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+def _prod(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     scope.fail(ReadError, "prod takes a range: prod(k in 1..L, W[k])", tree)
 
 

@@ -35,7 +35,8 @@ from symgrad.expr.nodes import matrix_entry
 from symgrad.reading.text import Statement
 
 if TYPE_CHECKING:
-    from symgrad.reading.elaborate import Elaborator, Value
+    from symgrad.reading.expressions import Expressions
+    from symgrad.reading.typed import Value
 
 __all__ = [
     "IndexScope",
@@ -86,7 +87,7 @@ class IndexScope:
 # --- what is read --------------------------------------------------------------------------------------
 
 
-def by_entries(scope: Elaborator, target: Any) -> bool:
+def by_entries(scope: Expressions, target: Any) -> bool:
     """Whether the target of a definition is an entry at letters, as Z[i,k], and no member of a family."""
     places = target.children[1:]
     if len(places) != 1:
@@ -101,7 +102,7 @@ def by_entries(scope: Elaborator, target: Any) -> bool:
     return not known and name not in scope.family_names
 
 
-def is_over_letters(scope: Elaborator, positional: list[Any], ranges: list[Any]) -> bool:
+def is_over_letters(scope: Expressions, positional: list[Any], ranges: list[Any]) -> bool:
     """Whether a call such as sum(i, j, body) or sum(k in 0..n-1, x[k]) runs over letters of entries."""
     if not positional:
         return False
@@ -112,13 +113,13 @@ def is_over_letters(scope: Elaborator, positional: list[Any], ranges: list[Any])
     return bool(letters) and all(t.data == "name" and _is_letter(scope, str(t.children[0])) for t in letters)
 
 
-def _is_letter(scope: Elaborator, name: str) -> bool:
+def _is_letter(scope: Expressions, name: str) -> bool:
     opened = scope.index_scope is not None and name in scope.index_scope.open
     known = name in scope.symbols or name in scope.shapes or name in scope.defined or name in scope.later
     return opened or (not known and name not in scope.indices)
 
 
-def _stands_in_entries(scope: Elaborator, name: str, body: Any) -> bool:
+def _stands_in_entries(scope: Expressions, name: str, body: Any) -> bool:
     """Whether a letter is an index of an entry, and not the layer of a family's member."""
     for item in body.find_data("item"):
         base, *places = item.children
@@ -132,7 +133,7 @@ def _names(tree: Any) -> set[str]:
     return {str(t.children[0]) for t in tree.find_data("name")} if hasattr(tree, "find_data") else set()
 
 
-def over_letters(scope: Elaborator, called: str, tree: Any, arguments: list[Any]) -> Value:
+def over_letters(scope: Expressions, called: str, tree: Any, arguments: list[Any]) -> Value:
     """sum(i, j, body), mean(..), max(..): over all values of the letters; a range may be given with `in`."""
     *letters, body_tree = arguments
     if called not in ("sum", "mean", "max"):
@@ -162,7 +163,7 @@ def over_letters(scope: Elaborator, called: str, tree: Any, arguments: list[Any]
     return _scalar(_settled(scope, inner, result) if outermost else result)
 
 
-def _bound_letter(scope: Elaborator, inner: IndexScope, tree: Any) -> Dummy:
+def _bound_letter(scope: Expressions, inner: IndexScope, tree: Any) -> Dummy:
     if tree.data not in ("name", "range"):
         scope.fail(
             ReadError, "a sum runs over letters", tree, hint="sum(i, j, A[i,j]) or sum(i in 0..n-1, x[i])"
@@ -202,12 +203,12 @@ def _count_of(inner: IndexScope, k: Dummy) -> Expr:
 
 
 def _scalar(e: Expr) -> Value:
-    from symgrad.reading.elaborate import Value
+    from symgrad.reading.typed import Value
 
     return Value(e, "scalar")
 
 
-def read_entry(scope: Elaborator, tree: Any) -> Value:
+def read_entry(scope: Expressions, tree: Any) -> Value:
     """An entry such as A[i, j+1]; indices count from zero."""
     base, *places_of = tree.children
     if base.data == "name":
@@ -233,7 +234,7 @@ def read_entry(scope: Elaborator, tree: Any) -> Value:
     return _scalar(element(value.expr, *places))
 
 
-def _place(scope: Elaborator, tree: Any, ends: bool = False) -> Expr:
+def _place(scope: Expressions, tree: Any, ends: bool = False) -> Expr:
     """An index: a letter, a number, a size, sums and multiples of those; a new name is a size at the end of a range."""
     inner = scope.index_scope
     if inner is None:
@@ -282,7 +283,7 @@ def _place(scope: Elaborator, tree: Any, ends: bool = False) -> Expr:
     )
 
 
-def size_of(scope: Elaborator, tree: Any) -> Expr:
+def size_of(scope: Expressions, tree: Any) -> Expr:
     """What size(x) and size(x, axis=1) stand for: the number of entries, in all or along an axis."""
     arguments = tree.children[1:]
     keywords = {str(a.children[0]): a.children[1] for a in arguments if a.data == "keyword"}
@@ -298,7 +299,7 @@ def size_of(scope: Elaborator, tree: Any) -> Expr:
     return sympy.prod(value.shape) if axis is None else value.shape[axis]
 
 
-def _unbound(scope: Elaborator, name: str, tree: Any) -> NoReturn:
+def _unbound(scope: Expressions, name: str, tree: Any) -> NoReturn:
     if name in scope.symbols or name in scope.shapes:
         scope.fail(
             ReadError,
@@ -315,7 +316,7 @@ def _unbound(scope: Elaborator, name: str, tree: Any) -> NoReturn:
     )
 
 
-def delta(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> Value:
+def delta(scope: Expressions, tree: Any, positional: list[Any], keywords: Any) -> Value:
     """The Kronecker delta of two places: 1 where they agree, else 0."""
     i, j = _places_of_call(scope, tree, positional, keywords)
     if scope.index_scope is not None:
@@ -323,12 +324,12 @@ def delta(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) ->
     return _scalar(KroneckerDelta(i, j))
 
 
-def in_range(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> Value:
+def in_range(scope: Expressions, tree: Any, positional: list[Any], keywords: Any) -> Value:
     """The indicator of a range: 1 where 0 <= place < n, else 0."""
     return _scalar(InRange(*_places_of_call(scope, tree, positional, keywords)))
 
 
-def _places_of_call(scope: Elaborator, tree: Any, positional: list[Any], keywords: Any) -> list[Expr]:
+def _places_of_call(scope: Expressions, tree: Any, positional: list[Any], keywords: Any) -> list[Expr]:
     if keywords or len(positional) != 2:
         scope.fail(ReadError, f"{tree.children[0]} takes two places", tree)
     return [_place(scope, t) for t in positional]
@@ -337,7 +338,7 @@ def _places_of_call(scope: Elaborator, tree: Any, positional: list[Any], keyword
 # --- definitions ------------------------------------------------------------------------------------------
 
 
-def define(scope: Elaborator, part: Statement, name: str, target: Any, formula: Any) -> Definition:
+def define(scope: Expressions, part: Statement, name: str, target: Any, formula: Any) -> Definition:
     """A definition by entries: Z[i,k] = body."""
     inner = scope.index_scope = IndexScope()
     letters = target.children[1:]
@@ -389,7 +390,7 @@ def define(scope: Elaborator, part: Statement, name: str, target: Any, formula: 
 # --- ranges -------------------------------------------------------------------------------------------------
 
 
-def _settled(scope: Elaborator, inner: IndexScope, e: Expr) -> Expr:
+def _settled(scope: Expressions, inner: IndexScope, e: Expr) -> Expr:
     """The expression with the ranges of its letters, every place checked, and readable letters."""
     counts = _counts(scope, inner)
     e = e.xreplace({inner.counts[k]: n for k, n in counts.items()})
@@ -403,7 +404,7 @@ def _settled(scope: Elaborator, inner: IndexScope, e: Expr) -> Expr:
     return e.xreplace(_readable(scope, inner))
 
 
-def _counts(scope: Elaborator, inner: IndexScope) -> dict[Expr, Expr]:
+def _counts(scope: Expressions, inner: IndexScope) -> dict[Expr, Expr]:
     """The number of values of every letter that was not given a range."""
     known: dict[Expr, tuple[Expr, _Use | None]] = {}
     for use in inner.uses:
@@ -446,7 +447,7 @@ def _counts(scope: Elaborator, inner: IndexScope) -> dict[Expr, Expr]:
     return counts
 
 
-def _counts_of_shifts(scope: Elaborator, inner: IndexScope, counts: dict[Expr, Expr]) -> None:
+def _counts_of_shifts(scope: Expressions, inner: IndexScope, counts: dict[Expr, Expr]) -> None:
     """A letter that stands only in shifts runs as far as the array reaches: i in X[i+k] to n - w."""
     for k, _ in inner.order:
         if k in counts or k in inner.ranges:
@@ -481,7 +482,9 @@ def _end(place: Expr, inner: IndexScope, counts: dict[Expr, Expr], last: bool) -
     return place
 
 
-def _check_inside(scope: Elaborator, inner: IndexScope, use: _Use, counts: dict[Expr, Expr], e: Expr) -> None:
+def _check_inside(
+    scope: Expressions, inner: IndexScope, use: _Use, counts: dict[Expr, Expr], e: Expr
+) -> None:
     """Every value of a place lies in its array, or an indicator stands beside the entry."""
     first, last = (_end(use.place, inner, counts, last=end) for end in (False, True))
     below, above = known_nonnegative(first), known_nonnegative(sympy.expand(use.size - 1 - last))
@@ -535,7 +538,7 @@ def _is_value(e: Expr, k: Expr) -> bool:
     return e == k or any(_is_value(a, k) for a in e.args if isinstance(a, Expr))
 
 
-def _readable(scope: Elaborator, inner: IndexScope) -> dict[Expr, Expr]:
+def _readable(scope: Expressions, inner: IndexScope) -> dict[Expr, Expr]:
     """Letters for the dummies: the same, unless that is the name of a size or an array; then another one."""
     taken = {*scope.sizes, *scope.symbols, *scope.shapes, *scope.indices}
     fresh = Indices({*taken, *(k.name for k, _ in inner.order)})

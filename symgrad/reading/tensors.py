@@ -20,7 +20,8 @@ from symgrad.expr import (
 )
 
 if TYPE_CHECKING:
-    from symgrad.reading.elaborate import Elaborator, Value
+    from symgrad.reading.expressions import Expressions
+    from symgrad.reading.typed import Value
 
 __all__ = ["entrywise", "has_tensor", "over_all"]
 
@@ -30,9 +31,9 @@ def has_tensor(values: Sequence[Value]) -> bool:
     return any(v.kind == "tensor" for v in values)
 
 
-def entrywise(scope: Elaborator, make: Callable[..., Expr], values: Sequence[Value], tree: Any) -> Value:
+def entrywise(scope: Expressions, make: Callable[..., Expr], values: Sequence[Value], tree: Any) -> Value:
     """The tensor with the entries make(..) of tensors of one shape and of scalars."""
-    from symgrad.reading.elaborate import Value
+    from symgrad.reading.typed import Value
 
     first = next(v for v in values if v.kind == "tensor")
     for v in values:
@@ -49,9 +50,9 @@ def entrywise(scope: Elaborator, make: Callable[..., Expr], values: Sequence[Val
     return Value(from_entries(make(*entries), letters, first.shape), "tensor")
 
 
-def over_all(scope: Elaborator, called: str, value: Value, tree: Any) -> Value:
+def over_all(scope: Expressions, called: str, value: Value, tree: Any) -> Value:
     """The sum, the mean or the norm of all entries of a tensor."""
-    from symgrad.reading.elaborate import Value
+    from symgrad.reading.typed import Value
 
     letters = _letters(scope, [value.expr], len(value.shape))
     one = _entry(value.expr, letters)
@@ -70,7 +71,7 @@ def over_all(scope: Elaborator, called: str, value: Value, tree: Any) -> Value:
     )
 
 
-def _letters(scope: Elaborator, expressions: Sequence[Expr], count: int) -> list[Expr]:
+def _letters(scope: Expressions, expressions: Sequence[Expr], count: int) -> list[Expr]:
     fresh = Indices({*scope.sizes, *scope.symbols, *scope.shapes, *names_in(*expressions)})
     return [fresh.fresh() for _ in range(count)]
 
