@@ -244,3 +244,94 @@ def test_an_entry_beside_its_array_is_not_taken_for_zero() -> None:
             continue
         (d,) = claim.definitions()
         assert (Prover(model).gradient_equals(f, x, d.value) is True) == right, answer
+
+
+POWERS: list[tuple[Kind, str, str, str, str, tuple[str, ...]]] = [
+    # kind, f, what is assumed, the variable, the answer, faults of it
+    ("gradient", "a**b", "a: positive", "b", "a**b * log(a)", ("0*a", "b * a**(b - 1)", "a**b")),
+    ("gradient", "sum(y**b)", "y: positive", "b", "sum(y**b * log(y))", ("0*b", "sum(y**b)")),
+    (
+        "hessian",
+        "sum(sqrt(y**2 + c))",
+        "c: positive",
+        "y",
+        "c * diag(1 / (y**2 + c)**(3/2))",
+        ("diag(1 / (y**2 + c)**(3/2))", "c * diag(1 / sqrt(y**2 + c))"),
+    ),
+    ("gradient", "norm(y)**c / c", "c: positive", "y", "norm(y)**(c - 2) * y", ("norm(y)**(c - 1) * y", "y")),
+    (
+        "gradient",
+        "tr(matrix_power(S @ R, k))",
+        "k: positive_integer",
+        "R",
+        "k * (matrix_power(S @ R, k - 1) @ S).T",
+        (
+            "k * (matrix_power(S @ R, k) @ S).T",
+            "k * matrix_power(S @ R, k - 1) @ S",
+            "(matrix_power(S @ R, k - 1) @ S).T",
+        ),
+    ),
+    (
+        "gradient",
+        "det(eye(n) + 2*outer(S @ y, z))",
+        "",
+        "y",
+        "2 * S.T @ z",
+        ("2 * S @ z", "S.T @ z", "2 * S.T @ y"),
+    ),
+    (
+        "gradient",
+        "logdet(eye(n) + outer(y, z))",
+        "",
+        "y",
+        "z / (1 + y @ z)",
+        ("z", "z / (1 - y @ z)", "y / (1 + y @ z)"),
+    ),
+    (
+        "gradient",
+        "(y @ z) / sqrt((y @ S @ y) * (z @ R @ z))",
+        "S: positive_definite, R: positive_definite",
+        "y",
+        "(z - (y @ z) / (y @ S @ y) * S @ y) / sqrt((y @ S @ y) * (z @ R @ z))",
+        (
+            "(z - (y @ z) / (y @ S @ y) * S @ y) / sqrt(y @ S @ y)",
+            "(z - (y @ z) / (y @ R @ y) * S @ y) / sqrt((y @ S @ y) * (z @ R @ z))",
+            "(z + (y @ z) / (y @ S @ y) * S @ y) / sqrt((y @ S @ y) * (z @ R @ z))",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "f", "assume", "wrt", "answer", "faults"), POWERS)
+def test_powers_and_determinants_are_proved_and_their_faults_are_not(
+    kind: Kind, f: str, assume: str, wrt: str, answer: str, faults: tuple[str, ...]
+) -> None:
+    shapes = "a:, b:, c:, k:, y: n, z: n, S: n n, R: n n"
+    model, function = read_question(f, shapes=shapes, assume=assume or None)
+    x = model.symbols[wrt]
+    assert isinstance(x, Expr)
+    prover = Prover(model)
+    check = prover.hessian_equals if kind == "hessian" else prover.gradient_equals
+    assert check(function, x, read_question(answer, shapes=shapes, assume=assume or None)[1]) is True
+    for fault in faults:
+        assert (
+            check(function, x, read_question(fault, shapes=shapes, assume=assume or None)[1]) is not True
+        ), fault
+
+
+def test_roots_are_taken_apart_only_where_signs_are_known() -> None:
+    for a, b, assume, proved in (
+        ("sqrt(a*b)", "sqrt(a)*sqrt(b)", None, False),
+        ("sqrt(a*b)", "sqrt(a)*sqrt(b)", "a: positive", True),
+        ("sqrt(a**2)", "a", None, False),
+        ("sqrt(a**2 * b)", "a*sqrt(b)", None, False),
+        ("sqrt((y @ S @ y)*b)", "sqrt(y @ S @ y)*sqrt(b)", None, False),
+        ("sqrt((y @ S @ y)*b)", "sqrt(y @ S @ y)*sqrt(b)", "S: positive_definite", True),
+        ("sqrt((y @ S @ z)*b)", "sqrt(y @ S @ z)*sqrt(b)", "S: positive_definite", False),
+        ("(a**(1/2))**3", "a**(3/2)", None, True),
+        ("(a**2)**(3/2)", "a**3", None, False),
+    ):
+        shapes = "a:, b:, y: n, z: n, S: n n"
+        model, left = read_question(a, shapes=shapes, assume=assume)
+        right = read_question(b, shapes=shapes, assume=assume)[1]
+        assert (Prover(model).equal(left, right) is True) == proved, (a, b, assume)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from sympy import Expr, S
 
 from symgrad.checking.canonical import NotDecided
-from symgrad.checking.exponents import Exponent, add_exponents, as_expr
+from symgrad.checking.exponents import Exponent, SymbolicExponent, add_exponents, as_expr
 from symgrad.checking.index_functions import IndexFunctions
 from symgrad.checking.networks import MOST_TERMS, ONE, Apart, Head, Paired, Side, Term, Terms, flat, turned
 from symgrad.expr import is_leaf, is_matrix, leaf_name, same_size
@@ -80,7 +80,13 @@ class IndexDerivatives(IndexFunctions):
         result: Terms = []
         for t in terms:
             for n, (h, idx, e) in enumerate(t.factors):
+                if isinstance(e, SymbolicExponent):
+                    slope = self.derivative(self.reduced(self.scalar(e.expr)), x, place)
+                    result += self.times([t], self._log(h, idx), slope) if slope else []
                 if not self._depends(h, x):
+                    continue
+                if self.heads[h].kind == "power" and self._is_trace(t, n):
+                    result += self._trace_of_power(t, n, x, place)
                     continue
                 rest = [Term(t.coefficient, t.factors[:n] + t.factors[n + 1 :], t.bound)]
                 lowered = add_exponents(e, -1)
@@ -92,6 +98,31 @@ class IndexDerivatives(IndexFunctions):
                 if len(result) > MOST_TERMS:
                     raise NotDecided("too many terms")
         return result
+
+    def _log(self, h: int, idx: tuple[int, ...]) -> Terms:
+        """The logarithm of a head, which stands beside the derivative of its exponent."""
+        if self.heads[h].kind == "exp":
+            return self.placed(self.heads[h].inside, idx)
+        if self.heads[h].kind == "power":
+            raise NotDecided("the derivative of a matrix power by its exponent")
+        return self.function("log", self.factor(h, idx), idx)
+
+    def _is_trace(self, t: Term, n: int) -> bool:
+        """Whether a factor is a trace that stands by itself."""
+        a, b = t.factors[n][1]
+        return (
+            a == b and a in t.bound and all(a not in idx for k, (_, idx, _) in enumerate(t.factors) if k != n)
+        )
+
+    def _trace_of_power(self, t: Term, n: int, x: Expr | Apart, place: Place) -> Terms:
+        """D tr(M^k) = k tr(M^(k-1) dM), whatever k is."""
+        h, (a, _), e = t.factors[n]
+        head = self.heads[h]
+        i, j = (self.fresh(self._size[a]) for _ in range(2))
+        slope = self.derivative(self.placed(head.inside, (i or 0, j or 0)), x, place)
+        rest = [Term(t.coefficient, t.factors[:n] + t.factors[n + 1 :], t.bound - {a})]
+        power = self.factor(h, (j, i), add_exponents(e, -1))
+        return self.over(self.times(rest, self._number_or_symbol(e), power, slope), i, j)
 
     def _number_or_symbol(self, e: Exponent) -> Terms:
         return self.scalar(as_expr(e))
@@ -105,9 +136,18 @@ class IndexDerivatives(IndexFunctions):
             elif head.kind in ("ordered", "sum", "product"):
                 known = True  # not looked into: its derivative is then not decided
             else:
-                known = any(self._depends(g, x) for t in head.inside for g, _, _ in t.factors)
+                known = any(
+                    self._depends(g, x) or self._exponent_depends(e, x)
+                    for t in head.inside
+                    for g, _, e in t.factors
+                )
             self._dependent[(h, x)] = known
         return known
+
+    def _exponent_depends(self, e: Exponent, x: Expr | Apart) -> bool:
+        return isinstance(e, SymbolicExponent) and any(
+            self._depends(h, x) for t in self.scalar(e.expr) for h, _, _ in t.factors
+        )
 
     def _factor_derivative(self, h: int, idx: tuple[int, ...], x: Expr | Apart, place: Place) -> Terms:
         """The derivative of a head, without its exponent."""

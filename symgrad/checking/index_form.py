@@ -303,7 +303,23 @@ class IndexForms(PairedSides):
                     for a, n in parts
                 )
             )
-        return self.factor(self._matrix_head("det", m, 0)[0], ())
+        lemma = self._det_of_rank_one(m)
+        return self.factor(self._matrix_head("det", m, 0)[0], ()) if lemma is None else lemma
+
+    def _det_of_rank_one(self, m: Expr) -> Terms | None:
+        """det(I + u v^T) = 1 + v^T u; None for another form."""
+        terms = self.reduced(self.matrix(m, 0, 1)) if m.shape[0] != 1 else []
+        ones = [t for t in terms if t.coefficient == 1 and not t.bound and self._is_delta(t)]
+        if len(terms) != 2 or len(ones) != 1:
+            return None
+        (t,) = (t for t in terms if t is not ones[0])
+        if any({0, 1} <= {i for _, idx, _ in factors for i in idx} for factors, *_ in self.components(t)):
+            return None
+        k = self.fresh(m.shape[0])
+        return ONE + self.over(self.placed([t], (k or 0, k or 0)), k)
+
+    def _is_delta(self, t: Term) -> bool:
+        return len(t.factors) == 1 and self.heads[t.factors[0][0]].kind == "delta"
 
     def _logdet(self, m: Expr) -> Terms:
         """The logarithm of a determinant, of products as a sum."""
@@ -318,6 +334,9 @@ class IndexForms(PairedSides):
             return self.over(self.function("log", self.matrix(m.args[0], i, None), (i,)), i)
         parts = _square_factors(m)
         if parts is None:
+            lemma = self._det_of_rank_one(m)
+            if lemma is not None:
+                return self.function("log", lemma, ())
             return self.factor(self._matrix_head("logdet", m, 0)[0], ())
         return [
             t

@@ -12,12 +12,14 @@ from sympy import Expr
 
 from symgrad.checking.canonical import NotDecided
 from symgrad.checking.exponents import Exponent, is_integer, is_number, multiply_exponents
-from symgrad.checking.networks import MOST_POWER, ONE, Factor, Side, Term, Terms, used_in
+from symgrad.checking.networks import MOST_POWER, ONE, Apart, Factor, Side, Term, Terms, used_in
 from symgrad.checking.relations import Relations
+from symgrad.expr import is_leaf, is_matrix, leaf_name
 
 __all__ = ["IndexFunctions"]
 
 _MOST_ORDERS = 24
+_POSITIVE = frozenset({"positive", "in01"})
 
 
 class IndexFunctions(Relations):
@@ -45,7 +47,69 @@ class IndexFunctions(Relations):
                 return [Term(t.coefficient**e, factors)]
             if t.coefficient == 1:  # (x y)^k = x^k y^k for an integer k
                 return [Term(t.coefficient, factors)]
+        if len(base) == 1 and not isinstance(e, int):
+            split = self._power_of_product(base[0], e, used_in(indices))
+            if split is not None:
+                return split
         return self._sum_power(base, e, indices)
+
+    def _power_of_product(self, t: Term, e: Exponent, used: Sequence[int]) -> Terms | None:
+        """(c a b)^e = c^e a^e b^e where all of them but one are known not to be negative; (a^(1/2))^e = a^(e/2)."""
+        parts = self.components(t)
+        if any(has_ties for *_, has_ties in parts) or t.coefficient <= 0:
+            return None
+        if len(parts) == 1 and t.coefficient == 1:
+            ((h, idx, x),) = parts[0][0] if len(parts[0][0]) == 1 else ((0, (), 1),)
+            if not t.bound and isinstance(x, Fraction) and x.denominator % 2 == 0:
+                return self.factor(h, idx, multiply_exponents(x, e))
+            return None
+        if t.bound != {i for _, own, _ in parts for i in own if i in t.bound}:
+            return None
+        if sum(not self._is_never_negative(factors, own & t.bound) for factors, own, _ in parts) > 1:
+            return None
+        number = self.times(
+            self._root(t.coefficient.numerator, e),
+            self._root(t.coefficient.denominator, multiply_exponents(e, -1)),
+        )
+        powers = [
+            self._sum_power([Term(Fraction(1), tuple(factors), frozenset(own & t.bound))], e, used)
+            if own or len(factors) > 1
+            else self.power([Term(Fraction(1), tuple(factors))], e, used)
+            for factors, own, _ in parts
+        ]
+        return self.times(number, *powers)
+
+    def _is_never_negative(self, factors: Sequence[Factor], bound: set[int]) -> bool:
+        """Whether a sum of products is known to be at least zero: of squares, of positive numbers, a quadratic form."""
+        rest = [f for f in factors if not self._is_entry_never_negative(f)]
+        if not rest:
+            return True
+        forms = [f for f in rest if len(f[1]) == 2 and f[2] == 1 and self._is_definite(f[0])]
+        if len(rest) != 3 or len(factors) != 3 or len(forms) != 1:
+            return False
+        (a, b), sides = forms[0][1], [f for f in rest if f is not forms[0]]
+        same = sides[0][0] == sides[1][0] and sides[0][2] == sides[1][2] == 1
+        return same and a != b and {a, b} <= bound and {f[1] for f in sides} == {(a,), (b,)}
+
+    def _is_entry_never_negative(self, f: Factor) -> bool:
+        h, _, e = f
+        head = self.heads[h]
+        if isinstance(e, int) and e % 2 == 0:
+            return True
+        if isinstance(e, Fraction) and e.denominator % 2 == 0:
+            return True  # a real root
+        return head.kind in ("exp", "prime", "delta") or self._has_words(h, _POSITIVE)
+
+    def _has_words(self, h: int, words: frozenset[str]) -> bool:
+        key = self.heads[h].key
+        leaf = key.leaf if isinstance(key, Apart) else key
+        if not isinstance(leaf, Expr) or not is_leaf(leaf):
+            return False
+        known = set(self.assumptions.get(leaf_name(leaf), ()))
+        return bool(known & words) or (not is_matrix(leaf) and "positive" in words and bool(leaf.is_positive))
+
+    def _is_definite(self, h: int) -> bool:
+        return self._has_words(h, frozenset({"positive_definite"}))
 
     def _sum_power(self, base: Terms, e: Exponent, indices: Sequence[Side]) -> Terms:
         """A power of a sum as a head; common exponentials and the leading coefficient stand in front of it."""

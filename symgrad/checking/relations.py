@@ -59,6 +59,19 @@ class Relations(Shifts):
         """The canonical labels of the connected parts, in order; an index that is summed elsewhere is a free one."""
         t = self._with_open(t)
         ties = self.ties(t)
+        parts = self.components(t)
+        tied = {i for _, idx, _ in ties for i in idx if i < 0}
+        rows = [self.row(f) for f in ties]
+        sizes = {i: str(self._size[i]) for i in tied}
+        labels = [
+            label(factors, self.permutations, rows, sizes) if has_ties else label(factors, self.permutations)
+            for factors, _, has_ties in parts
+        ]
+        return tuple(sorted(labels, key=repr))
+
+    def components(self, t: Term) -> list[tuple[list[Factor], set[int], bool]]:
+        """The factors that bound indices connect, with these indices; whether the ties belong to them."""
+        ties = self.ties(t)
         tied = {i for _, idx, _ in ties for i in idx if i < 0}
         parts: list[tuple[list[Factor], set[int], bool]] = [([], tied, True)] if ties else []
         for f in t.factors:
@@ -69,13 +82,7 @@ class Relations(Shifts):
                 factors, own, has_ties = factors + p[0], own | p[1], has_ties or p[2]
                 parts.remove(p)
             parts.append((factors, own, has_ties))
-        rows = [self.row(f) for f in ties]
-        sizes = {i: str(self._size[i]) for i in tied}
-        labels = [
-            label(factors, self.permutations, rows, sizes) if has_ties else label(factors, self.permutations)
-            for factors, _, has_ties in parts
-        ]
-        return tuple(sorted(labels, key=repr))
+        return parts
 
     def _with_open(self, t: Term) -> Term:
         """Indices that are summed outside of the term get numbers that no label takes for bound ones."""
@@ -210,8 +217,14 @@ class Relations(Shifts):
             for i in idx:
                 at.setdefault(i, []).append(n)
         for n, f in enumerate(t.factors):
-            if self.heads[f[0]].kind == "power_of" and isinstance(f[2], int) and f[2] < 0:
+            if self.heads[f[0]].kind != "power_of":
+                continue
+            if is_number(f[2]) and f[2] < 0:
                 found = self._cancel_sum(t, n, count) or self._divide(t, n)
+                if found is not None:
+                    return found
+            if not isinstance(f[2], int) or f[2] < 0:
+                found = self._absorb_scalar(t, n)
                 if found is not None:
                     return found
         for k in t.bound:
@@ -306,6 +319,26 @@ class Relations(Shifts):
                 if left != 0:
                     factors.append((h, idx, left))
                 return [Term(t.coefficient / inside[0].coefficient, tuple(factors), t.bound - {k})]
+        return None
+
+    def _absorb_scalar(self, t: Term, n: int) -> Terms | None:
+        """S S^e = S^(e + 1) for a scalar S that is one summed network, as x^T A x."""
+        h, idx, e = t.factors[n]
+        inside = self.heads[h].inside
+        if idx or len(inside) != 1 or not inside[0].bound:
+            return None
+        wanted = self._network(inside[0])
+        for factors, own, has_ties in self.components(
+            Term(t.coefficient, t.factors[:n] + t.factors[n + 1 :], t.bound)
+        ):
+            here = Term(t.coefficient, tuple(factors), frozenset(own))
+            if has_ties or not own or not own <= t.bound or self._network(here) != wanted:
+                continue
+            left = [f for k, f in enumerate(t.factors) if k != n and f not in factors]
+            raised = add_exponents(e, 1)
+            if raised != 0:
+                left.append((h, idx, raised))
+            return [Term(t.coefficient / inside[0].coefficient, tuple(left), t.bound - own)]
         return None
 
     def _divide(self, t: Term, n: int) -> Terms | None:
