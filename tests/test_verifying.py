@@ -442,9 +442,9 @@ FULL = {"given": ["y = convolve(x, w)", "L = sum(delta * y)"], "shapes": "x: p, 
         ("f''(x) = (x^2+4x+2)e^{-x}", DAMPED, "refuted"),
         (r"\frac{\partial L}{\partial W^l_{jk}} = a^{l-1}_k\delta^l_j", DEEP, "proved"),
         (r"\frac{\partial L}{\partial W^l_{jk}} = a^{l-1}_j\delta^l_k", DEEP, "refuted"),
-        (r"\frac{\partial L}{\partial x_j} = \sum_k \delta_{j+k} w_k", FULL, "verified"),
+        (r"\frac{\partial L}{\partial x_j} = \sum_k \delta_{j+k} w_k", FULL, "proved"),
         (r"\frac{\partial L}{\partial x_j} = \sum_k \delta_{j-k} w_k", FULL, "refuted"),
-        (r"\frac{\partial L}{\partial x_j} = \sum_{k=1}^{k} \delta_{j+k-1} w_k", FULL, "verified"),
+        (r"\frac{\partial L}{\partial x_j} = \sum_{k=1}^{k} \delta_{j+k-1} w_k", FULL, "proved"),
     ],
 )
 def test_the_ways_of_writing_of_calculus_courses(claim: str, context: dict[str, Any], verdict: str) -> None:
@@ -632,3 +632,25 @@ def test_arguments_of_another_kind_are_refused_in_a_sentence() -> None:
 )
 def test_a_claim_under_a_condition_that_is_not_read_is_not_refuted(claim: str, verdict: str) -> None:
     assert verify(claim, given=["f = norm(x, 1)"], shapes="x: n").verdict == verdict
+
+
+@pytest.mark.parametrize("left", ["dg", r"\mathrm{d}g", r"dg(x)"])
+def test_a_differential_says_itself_of_what_and_by_what(left: str) -> None:
+    shapes = "x: n, A: n n"
+    assert (
+        verify(left + r" = x^\top (A + A^\top) dx", given=[r"g = x^\top A x"], shapes=shapes).verdict
+        == "proved"
+    )
+    assert (
+        verify(left + r" = 2 x^\top A \, dx", given=[r"g = x^\top A x"], shapes=shapes).verdict == "refuted"
+    )
+
+
+def test_the_definition_that_everything_hangs_on_is_named() -> None:
+    definitions = [r"A = \mathrm{softmax}(X)", "O = A V", r"L = \operatorname{tr}(G^\top O)"]
+    with pytest.raises(NameUnknownError) as caught:
+        verify(
+            r"\frac{\partial L}{\partial V} = A^\top G", given=definitions, shapes="X: n m, V: m v, G: n v"
+        )
+    assert "softmax" in str(caught.value)
+    assert "two ways" in str(caught.value)

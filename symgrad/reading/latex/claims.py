@@ -70,7 +70,7 @@ class Claims(LeftSides):
 
     def claim(self, statement: Node) -> Claim:
         """The claim of a statement."""
-        statement = self._without_set(statement)
+        statement = self.statement = self._without_set(statement)
         sides = list(statement.parts[0::2]) if statement.kind == "chain" else [statement]
         update = update_of(statement)
         if update is None and statement.kind == "chain":

@@ -10,7 +10,7 @@ from sympy import Expr, S
 from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.transpose import Transpose
 
-from symgrad.errors import NameUnknownError, ReadError, ShapeError, UnsupportedError
+from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, UnsupportedError
 from symgrad.expr import (
     Definition,
     differential,
@@ -61,6 +61,7 @@ class LeftSides:
     def __init__(self, scope: Scope, setting: Setting, text: str) -> None:
         self.scope, self.setting, self.text = scope, setting, text
         self.meaning = setting.meaning(scope)
+        self.statement: Node | None = None  # what is read as a claim
 
     def _asked(self, side: Node) -> Left:
         """What the question says, where the claim has no left side."""
@@ -494,6 +495,9 @@ class LeftSides:
             return None
         if x_entry is None and setting.is_defined(x) and setting.gradient_of(leaf_name(x)) is None:
             by = setting.wrt
+            if setting.target is None and by is None and (by := self._only_increment()) is not None:
+                self.scope.differential = True
+                return Left("differential", x, by)
             if x == setting.target and by is not None and by != x:
                 self.scope.differential = True
                 return Left("differential", x, by)
@@ -502,6 +506,23 @@ class LeftSides:
             return None
         self.scope.increments_of = of
         return Left(None, of, x, None, x_entry, axes)
+
+    def _only_increment(self) -> Expr | None:
+        """The one input whose increment stands in the formula: the x of dx."""
+        found: set[Expr] = set()
+        if self.statement is None:
+            return None
+        for term in (n for n in walk_nodes(self.statement) if n.kind == "term"):
+            for d, name in pairwise(term.parts):
+                if d.kind != "letter" or d.text != "d":
+                    continue
+                try:
+                    value, _ = self.scope.symbol(marked(name))
+                except (SymgradError, Unbound):
+                    continue
+                if is_leaf(value.expr) and not self.setting.is_defined(value.expr):
+                    found.add(value.expr)
+        return found.pop() if len(found) == 1 else None
 
 
 def _is_nabla(node: Node) -> bool:

@@ -91,16 +91,24 @@ class Scope(Aliases):
         return self.oriented(found), ()
 
     def why_unread(self, m: Marked) -> tuple[str, ...]:
-        """Which definitions of a symbol there are that could not be read, and why."""
-        stem = stem_of(m.base)
-        found = []
-        for text, error in self.unread:
-            if stem is None or not text.strip() or stem not in _names_on_the_left(text):
-                continue
-            shown = " ".join(text.split())
-            at = f" (line {error.line}, column {error.column} of it)" if error.line and error.column else ""
-            shown = shown if len(shown) <= 60 else shown[:57] + "..."
-            found.append(f"its definition  {shown}  is not read{at}: {error.message}")
+        """Which definitions of a symbol there are that could not be read, and why; those that they need come after."""
+        found: list[str] = []
+        wanted = [stem_of(m.base)]
+        for stem in wanted:
+            for text, error in self.unread:
+                if stem is None or not text.strip() or stem not in _names_on_the_left(text):
+                    continue
+                shown = " ".join(text.split())
+                at = (
+                    f" (line {error.line}, column {error.column} of it)"
+                    if error.line and error.column
+                    else ""
+                )
+                shown = shown if len(shown) <= 60 else shown[:57] + "..."
+                found.append(f"its definition  {shown}  is not read{at}: {error.message}")
+                missing = re.fullmatch(r"\\?([A-Za-z]+)(_.*|\^.*)? is not known", error.message)
+                if missing and missing[1] not in wanted:
+                    wanted.append(missing[1])
         return tuple(dict.fromkeys(found))[:3]
 
     def _by_name(self, m: Marked, stem: str, entries_only: bool) -> tuple[Val, tuple[Node, ...]] | None:
