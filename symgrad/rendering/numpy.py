@@ -343,6 +343,11 @@ def _scalar_power(e: Expr) -> _Text:
 def _elementwise(e: Expr) -> _Text:
     if e.name == "step":
         return f"({_positive(e.arg)})", _ATOM
+    c, rest = split_scale(e.arg)
+    if (
+        e.name == "exp" and isinstance(c, sympy.log) and c.args[0].is_positive
+    ):  # a**x is read as exp(log(a) x)
+        return f"{_at_least(c.args[0], _ATOM)}**{_at_least(rest, _ATOM)}", _POWER
     arguments = ", ".join(_print(a)[0] for a in (e.arg, *e.parameters))
     return f"{e.name}({arguments})", _ATOM
 

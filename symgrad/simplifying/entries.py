@@ -126,7 +126,14 @@ def _forms(node: Expr, known: Properties, kept: dict[Expr, Expr]) -> Iterator[Ex
             hidden.expand(),
         ]
     for form in forms:
-        yield lift(signs_turned(form).xreplace(functions).xreplace(scalars), atoms, node.shape)
+        candidate = lift(signs_turned(form).xreplace(functions).xreplace(scalars), atoms, node.shape)
+        yield candidate
+        _, rest = split_scale(candidate)
+        if (
+            isinstance(rest, HadamardProduct)
+            and (together := powers_of_entries_together(rest, known)) is not None
+        ):
+            yield scale(split_scale(candidate)[0], together)
 
 
 @rewrite("number into a quotient", MatMul)

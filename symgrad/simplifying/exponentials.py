@@ -64,6 +64,26 @@ def log_of_summed_exponentials(node: Expr, known: Properties) -> Expr | None:
     return logsumexp(found[0].arg, found[1]) if found is not None and _is_exp(found[0]) else None
 
 
+@rewrite("log of the chosen entry", log)
+def log_of_the_chosen_entry(node: Expr, known: Properties) -> Expr | None:
+    """log(y^T p) = y^T log(p) for a one-hot y: both are the log of one entry."""
+    inside = node.args[0]
+    x, y = None, None
+    if isinstance(inside, AsScalar) and isinstance(inside.arg, MatMul) and len(inside.arg.args) == 2:
+        row, y = inside.arg.args
+        x = row.arg if isinstance(row, Transpose) else None
+    elif (
+        isinstance(inside, EntrySum) and isinstance(inside.arg, HadamardProduct) and len(inside.arg.args) == 2
+    ):
+        x, y = inside.arg.args
+    if x is None or not (is_column(x) and is_column(y)):
+        return None
+    for chosen, p in ((x, y), (y, x)):
+        if known.assumed(chosen, "onehot") and known.is_positive(p):
+            return matmul(transpose(chosen), apply("log", p))
+    return None
+
+
 @rewrite("normalised exponentials", MatMul, HadamardProduct)
 def normalised_exponentials(node: Expr, known: Properties) -> Expr | None:
     """exp(z) / sum(exp(z)) is the softmax of z, of a vector or along an axis."""

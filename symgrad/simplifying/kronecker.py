@@ -65,6 +65,7 @@ PREPARING = frozenset(
         "vec by entries",
         "vec with vec",
         "log of summed exponentials",
+        "log of the chosen entry",
         "normalised exponentials",
         "logistic function",
     }
@@ -210,6 +211,16 @@ def vec_of_product(node: Expr, known: Properties) -> Expr | None:
                 inside = matmul(a, v.arg, transpose(b))
         if inside is not None:
             return matmul(c, *factors[:i], vec(inside), *factors[i + 2 :])
+    return None
+
+
+@rewrite("vec of outer product", Vec)
+def vec_of_outer_product(node: Expr, known: Properties) -> Expr | None:
+    """vec(a b^T) = b kron a."""
+    c, factors = factors_of(node.arg)
+    for i in range(1, len(factors)):
+        if factors[i].shape[0] == 1:
+            return kron(transpose(matmul(*factors[i:])), matmul(c, *factors[:i]))
     return None
 
 

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from sympy import Abs, Add, Dummy, Expr, Mul, Pow, S, Symbol, Wild, cancel, cosh, exp, sign, sinh, tanh
+from collections.abc import Iterator
+
+from sympy import (
+    Abs,
+    Add,
+    Dummy,
+    Expr,
+    Mul,
+    Pow,
+    Rational,
+    S,
+    Symbol,
+    Wild,
+    cancel,
+    cosh,
+    exp,
+    factor_terms,
+    sign,
+    sinh,
+    tanh,
+)
 from sympy.core.parameters import distribute
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matadd import MatAdd
@@ -23,6 +43,7 @@ from symgrad.expr import (
     is_matrix,
     is_scalar,
     matmul,
+    norm,
     same_size,
     split_scale,
     trace,
@@ -89,6 +110,22 @@ def ones_beside(node: Expr, known: Properties) -> Expr | None:
         rest = [t for t in x.args if t not in constant]
         if constant and rest:
             return add(matmul(transpose(p), add(*rest)), *(split_scale(t)[0] for t in constant))
+    return None
+
+
+@rewrite("inner product with itself", AsScalar)
+def inner_product_with_itself(node: Expr, known: Properties) -> Expr | None:
+    """(c p - q)^T p = c ||p||^2 - q^T p, so that a norm may cancel."""
+    m = node.arg
+    if not (isinstance(m, MatMul) and len(m.args) == 2 and isinstance(m.args[0], Transpose)):
+        return None
+    for x, p in ((m.args[0].arg, m.args[1]), (m.args[1], m.args[0].arg)):
+        if not isinstance(x, MatAdd):
+            continue
+        own = [split_scale(t)[0] for t in x.args if split_scale(t)[1] == p]
+        rest = [t for t in x.args if split_scale(t)[1] != p]
+        if len(own) == 1 and rest and own[0].has(norm(p)):
+            return add(own[0] * norm(p) ** 2, matmul(transpose(add(*rest)), p))
     return None
 
 
@@ -197,6 +234,8 @@ def meeting(e: Expr) -> Expr:
             e = e.replace(exp(-u) * Pow(1 + exp(-u), -1), sigmoid(-u))
             e = e.replace(Pow(1 + exp(-u), -1), sigmoid(u))
         if e.has(sigmoid):
+            turned_ones = {s: 1 - sigmoid(-s.args[0]) for s in e.atoms(sigmoid) if _is_turned(s)}
+            e = e.xreplace({s: w for s, w in turned_ones.items() if e.has(sigmoid(-s.args[0]))})
             e = e.replace(
                 lambda t: (
                     isinstance(t, Add) and len(t.args) == 2 and t.args[0] is S.One and _is_turned(-t.args[1])
@@ -235,14 +274,46 @@ def _idempotent(product: Expr) -> Expr:
 @rewrite("scalar algebra", Mul, Add)
 def scalar_algebra(node: Expr, known: Properties) -> Expr | None:
     """SymPy's cancellation and factoring, where sums stand in products or over quotients."""
-    if is_matrix(node) or not _sums_in_products(node):
+    if is_matrix(node) or not (_sums_in_products(node) or _shares_a_factor(node)):
         return None
-    hidden, matrices = hidden_matrices(node)
-    hidden, functions = hidden_functions(hidden)
-    reduced = cancel(hidden)
-    forms = [reduced.factor(), reduced, over_factors(reduced)]
+    bare, matrices = hidden_matrices(node)
     cost = Cost()
-    return min((signs_turned(f).xreplace(functions).xreplace(matrices) for f in forms), key=cost)
+    forms = []
+    for hidden, functions in _hidden(meeting(bare)):
+        reduced = cancel(hidden)
+        for f in (reduced.factor(), reduced, over_factors(reduced), factor_terms(hidden)):
+            forms.append(signs_turned(f).xreplace(functions).xreplace(matrices))
+    return min(forms, key=cost)
+
+
+def _shares_a_factor(node: Expr) -> bool:
+    """Whether all terms have a factor in common: 2 x exp(-a x) - a x^2 exp(-a x)."""
+    if not isinstance(node, Add):
+        return False
+    bases = [{f.as_base_exp()[0] for f in Mul.make_args(t) if not f.is_number} for t in node.args]
+    return bool(set.intersection(*bases))
+
+
+def _hidden(e: Expr) -> Iterator[tuple[Expr, dict[Expr, Expr]]]:
+    """With symbols for functions, and for roots of sums too: 1 + x / s over x + s is 1 / s."""
+    yield hidden_functions(e)
+    roots: dict[Expr, Expr] = {}
+
+    def hide(part: Expr) -> Expr:
+        if (
+            isinstance(part, Pow)
+            and isinstance(part.args[0], Add)
+            and part.args[1].is_Rational
+            and part.args[1].q == 2
+        ):
+            return roots.setdefault(part.args[0], Dummy(f"root{len(roots)}", positive=True)) ** part.args[1].p
+        with distribute(False):
+            return part.func(*(hide(a) for a in part.args)) if isinstance(part, Add | Mul | Pow) else part
+
+    rooted = hide(e)
+    if roots:
+        hidden, functions = hidden_functions(rooted)
+        yield hidden, functions | {s: Pow(base, Rational(1, 2)) for base, s in roots.items()}
 
 
 def _sums_in_products(node: Expr) -> bool:
@@ -250,7 +321,8 @@ def _sums_in_products(node: Expr) -> bool:
         return isinstance(e, Pow) and bool(e.args[1].could_extract_minus_sign())
 
     if isinstance(node, Mul):
-        return any(map(is_quotient, node.args)) and any(isinstance(a, Add) for a in node.args)
+        inside = [f for a in node.args if isinstance(a, Add) for t in a.args for f in Mul.make_args(t)]
+        return any(map(is_quotient, (*node.args, *inside))) and any(isinstance(a, Add) for a in node.args)
     factors = [f for t in node.args for f in Mul.make_args(t)]
     sums = any(isinstance(f, Add) or (isinstance(f, Pow) and isinstance(f.args[0], Add)) for f in factors)
     shared = len({f.as_base_exp()[0] for f in factors}) < len(factors)
