@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import sympy
 from sympy import Expr
@@ -13,6 +15,7 @@ from symgrad.api import Derivation
 from symgrad.checking.answers import check_answer
 from symgrad.checking.induction import LoopProver
 from symgrad.checking.layers import apart
+from symgrad.cli import run
 from symgrad.deriving.steps import INDUCTION
 from symgrad.errors import CheckError, DeriveError, NameUnknownError, SymgradError, UnsupportedError
 from symgrad.expr import Loop, MatrixSum, Member, OrderedProduct, add, scale, substitute, walk, written_out
@@ -241,6 +244,31 @@ CHAIN = "W : n n\nx : n\na[0] = x\nfor l in 1..L:\n    a[l] = W[l] @ a[l-1]\n"
         (CHAIN + "loss = norm(a[L+1])\n", "x", DeriveError, r"a\[L\+1\] is outside the loop", (6, 13)),
         (CHAIN + "loss = norm(a[L])\n", "W[L+1]", DeriveError, "outside the loop", None),
         (CHAIN + "loss = norm(a[L])\n", "a[-1]", DeriveError, "outside the loop", None),
+        (CHAIN + "loss = norm(a[L])\n", "W[0]", DeriveError, "outside the loop", None),
+        (CHAIN + "loss = W[L]\n", "x", DeriveError, "a scalar, and loss is a n x n", (6, 1)),
+        (CHAIN + "a[L] = x\nloss = norm(a[L])\n", "x", DeriveError, r"a\[L\] is defined again", (6, 1)),
+        (CHAIN.replace("1..L", "1..10**9"), "x", SymgradError, "a bound is a number", (4, 13)),
+        (
+            CHAIN.replace("1..L", "1..900") + "loss = norm(a[900])",
+            "x",
+            UnsupportedError,
+            "900 layers",
+            (4, 1),
+        ),
+        (
+            CHAIN.replace("1..L", "1..x") + "loss = norm(a[L])\n",
+            "x",
+            SymgradError,
+            "not a number of",
+            (4, 13),
+        ),
+        (
+            CHAIN.replace("a[l-1]", "a[l]") + "loss = norm(a[L])\n",
+            "x",
+            DeriveError,
+            "used before",
+            (5, 19),
+        ),
         (CHAIN.replace("1..L", "1..0") + "loss = norm(a[L])\n", "x", SymgradError, "no layers", (4, 13)),
         (CHAIN.replace("1..L", "1..-2") + "loss = norm(a[L])\n", "x", SymgradError, "no layers", (4, 13)),
         (CHAIN.replace("a[l-1]", "a[l+1]") + "loss = norm(a[L])\n", "x", DeriveError, "later", (5, 19)),
@@ -429,3 +457,23 @@ def test_an_instance_is_proved_by_the_chain_rule_over_all_paths(layers: int) -> 
     prover = LoopProver(model.unrolled({length: layers}))
     assert prover.written_out_equals(loss, d.wrt, written_out(answer))
     assert not prover.written_out_equals(loss, d.wrt, scale(2, written_out(answer)))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "word"),
+    [
+        (CHAIN + "loss = norm(a[L])\n", 0, ""),
+        (CHAIN.replace("1..L", "1..0") + "loss = norm(a[L])\n", 2, "error"),
+        (CHAIN + "loss = a[L]\n", 2, "error"),
+        (CHAIN.replace("a[l-1]", "a[l-2]") + "loss = norm(a[L])\n", 3, "unsupported"),
+        (CHAIN.replace("1..L", "1..900") + "loss = norm(a[900])\n", 3, "unsupported"),
+    ],
+)
+def test_exit_codes_of_network_files(
+    text: str, code: int, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "network.sg"
+    path.write_text(text, encoding="utf-8")
+    assert run(["derive", str(path), "--of", "loss", "--wrt", "x", "--format", "expr"]) == code
+    out, err = capsys.readouterr()
+    assert err.startswith(word) and bool(out) == (code == 0) and "Traceback" not in err

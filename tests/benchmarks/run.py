@@ -16,6 +16,7 @@ from pathlib import Path
 from cases import report
 from code_peers import generated
 from handouts import handouts
+from lengths import lengths
 from networks import against_peers, chain, residual
 from timing import best, row
 
@@ -122,6 +123,7 @@ if __name__ == "__main__":
     latex()
     residual_chains()
     depth()
+    lengths()
     starting()
     handouts()
     row(
