@@ -223,7 +223,8 @@ def _networks() -> Iterator[tuple[str, str]]:
 
     from symgrad import nets
     from symgrad.analysing import analyse
-    from symgrad.analysing.sheet import document_of
+    from symgrad.analysing.comparison import compare, comparison_document, picture
+    from symgrad.analysing.page import document_of
     from symgrad.rendering.derivation import render
     from symgrad.rendering.formats import write_document
     from symgrad.rendering.phrases import REVIEWED
@@ -236,6 +237,16 @@ def _networks() -> Iterator[tuple[str, str]]:
     sheet = analyse(nets.mlp(activation="tanh"), bias_variance=0.05, depth=20, width=128, networks=16)
     for lang in REVIEWED:
         yield f"networks/stability.{lang}.md", write_document(document_of(sheet, lang), "md")
+    relu = analyse(nets.resnet(activation="relu"), depth=20, width=128, networks=16)
+    found = compare()
+    for lang in LANGUAGES:
+        yield f"networks/stability_residual.{lang}.md", write_document(document_of(relu, lang), "md")
+        name = f"theory_and_measurement.{lang}"
+        page = write_document(comparison_document(found, lang), "md")
+        drawn = picture(found, lang)
+        title = page.partition("\n")[0].removeprefix("# ")
+        yield f"networks/{name}.md", f"{page}\n![{title}]({name}.svg)\n"
+        yield f"networks/{name}.svg", drawn
 
 
 def stale(files: Mapping[str, str], folder: Path) -> list[str]:

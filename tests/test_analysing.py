@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +21,13 @@ from symgrad.analysing import (
     moments,
     steepest,
 )
-from symgrad.analysing.initialisation import glorot, he
+from symgrad.analysing.comparison import compare, comparison_document, picture
+from symgrad.analysing.initialisation import FAN_IN, FAN_OUT, forwards, glorot, he, independence, shared
 from symgrad.analysing.mean_field import along, depth_scale
 from symgrad.analysing.moments import Q, function
+from symgrad.analysing.page import document_of
 from symgrad.analysing.pictures import pictures
-from symgrad.analysing.sheet import document_of, to_data
+from symgrad.analysing.sheet import to_data
 from symgrad.cli import run
 from symgrad.errors import MissingExtraError, SymgradError, UnsupportedError
 from symgrad.rendering.figures import powers
@@ -133,12 +136,60 @@ def test_finite_width() -> None:
 
 
 def test_initialisations_are_solved_for() -> None:
-    n_in, n_out = sympy.symbols("n_in n_out", positive=True)
+    n_in, n_out = FAN_IN, FAN_OUT
     assert [line.right for line in he("relu") if "keep" in line.key] == [2 / n_in, 2 / n_out]
     assert [line.right for line in he("identity") if "keep" in line.key] == [1 / n_in, 1 / n_out]
-    variance, _, bound = (line.right for line in glorot())
+    forth, back, variance, _, bound = (line.right for line in glorot())
+    assert (forth, back) == (1 / n_in, 1 / n_out)
     assert variance == 2 / (n_in + n_out)
     assert sympy.simplify(bound - sympy.sqrt(6 / (n_in + n_out))) == 0
+
+
+def test_variances_follow_from_the_double_sums() -> None:
+    """Three terms written out: the contracted sums are what the mean of the square is."""
+    lines = {line.key.rpartition(".")[2]: line for line in forwards(moments("relu"))}
+    v, q = sympy.Symbol("v", positive=True), Q
+    assert lines["forward"].right == FAN_IN * v * sympy.Function("V")(q)
+    w, a = sympy.symbols("w:3"), sympy.symbols("a:3")
+    square = sympy.expand(sum(x * y for x, y in zip(w, a, strict=True)) ** 2)
+    mean = sum(
+        v * term.coeff(x, 2) for term in square.args for x in w if term.coeff(x, 2) != 0
+    )  # mixed terms have mean zero
+    assert sympy.expand(mean - v * sum(x**2 for x in a)) == 0
+
+
+@pytest.mark.parametrize("name", ["tanh", "erf", "relu"])
+def test_what_the_dependence_of_weight_and_slope_changes(name: str) -> None:
+    """Weights that made z themselves, drawn: the ratio is the derived one, and not one for tanh and erf."""
+    n, draws = 5, 400_000
+    rng = np.random.default_rng(3)
+    a = rng.standard_normal(n)
+    a /= np.linalg.norm(a)  # z has variance one
+    w = rng.standard_normal((draws, n))
+    squared = (w**2).mean(axis=1) * function(name, w @ a, True) ** 2
+    _, slopes = moments(name).at(1.0)
+    ratio = independence(moments(name))[-1].right
+    expected = float(ratio.subs(sympy.Symbol("n", integer=True, positive=True), n))
+    error = float(squared.std()) / math.sqrt(draws) / slopes
+    assert abs(float(squared.mean()) / slopes - expected) < 4 * error
+    assert (expected == 1) == (name == "relu")
+    assert name == "relu" or abs(expected - 1) > 8 * error
+
+
+def test_shared_weights_grow_by_double_factorials() -> None:
+    line, factors = shared()
+    for power, factor in factors:
+        assert factor == sympy.factorial2(2 * power - 1)
+        depth = sympy.Symbol("L", integer=True, positive=True)
+        assert line.right.subs(depth, power).doit().subs(sympy.Symbol("v", positive=True), 1) == factor
+
+
+def test_residual_growth_in_numbers() -> None:
+    sheet = analyse(nets.resnet(activation="relu"), depth=3, width=16, networks=2)
+    page = write_document(document_of(sheet), "md")
+    for number in ("2.594", "2.692", "1024"):  # (1 + 1/L)^L at 10 and 50; 2^10
+        assert number in page
+    assert r"\mathrm{e}" in page
 
 
 @pytest.mark.parametrize(
@@ -198,6 +249,45 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["analyse", "mlp(x, depth=L, activation=relu)", "--format", "json", *small]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["critical"]["exact"], data["chi"], data["steepest_slope"]) == ("2", 1.0, 1.0)
+
+
+@pytest.mark.parametrize("form", ["html", "pdf"])
+def test_the_sheet_as_a_page(form: str, tmp_path: Path) -> None:
+    pytest.importorskip("typst" if form == "pdf" else "quickjs")
+    path = tmp_path / f"sheet.{form}"
+    small = ["--depth", "2", "--width", "8", "--networks", "2"]
+    assert run(["analyse", "mlp(x, activation=erf)", "--format", form, "-o", str(path), *small]) == 0
+    assert path.read_bytes().lstrip()[:5].lower() in (b"%pdf-", b"<!doc")
+
+
+def test_activations_beside_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    found = compare(("tanh", "relu", "erf", "sigmoid", "identity"), (2, 4, 8), width=120, networks=24)
+    for row in found.rows:
+        for depth, mean, error in zip(found.depths, row.mean, row.error, strict=True):
+            assert abs(mean - row.theory[depth]) < 4 * error + 0.03 * row.theory[depth]
+    assert picture(found) == picture(found)
+    assert len(comparison_document(found, "zh", drawn=True).blocks) == 4
+    small = ["--depths", "1,2", "--width", "8", "--networks", "2", "--format", "json"]
+    assert run(["analyse", "--compare", "tanh,relu", *small]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [(r["activation"], r["depth"]) for r in data["rows"]] == [
+        (a, d) for a in ("tanh", "relu") for d in (1, 2)
+    ]
+
+
+def test_what_the_command_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        ([], "give a network"),
+        (["mlp(x)", "--compare", "tanh"], "give a network"),
+        (["--compare", "tanh", "--depths", "0"], "numbers from 1"),
+        (["mlp(x)", "--format", "docx"], "no format 'docx'"),
+        (["mlp(x)", "--lang", "fr"], "no language 'fr'"),
+    ):
+        assert run(["analyse", *arguments]) == 2
+        assert message in capsys.readouterr().err
+    assert run(["analyse", "--compare", "tanh,exp"]) == 3
+    assert "no finite second moment" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 `moments` are the Gaussian moments of activations, `mean_field` what follows from them for wide networks, `finite_width`
 what a finite width changes, `initialisation` the derivations of Glorot and He, `monte_carlo` random networks, `network`
-reads a model, and `sheet` puts everything into a document.
+reads a model, `sheet` has all that is known of it and `page` makes that a document; `comparison` sets activations beside
+each other.
 """
 
 from __future__ import annotations

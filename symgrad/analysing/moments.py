@@ -6,6 +6,7 @@ Gaussian (Price 1958; Williams 1997). All others are numbers, by Gauss's rule on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -33,11 +34,16 @@ _GROWING = ("exp", "sinh", "cosh", "tan", "log", "sqrt")
 
 @dataclass(frozen=True)
 class Moments:
-    """The two moments of an activation: expressions in q where they are closed, and numbers for every q."""
+    """The moments of an activation: expressions in q where they are closed, and numbers for every q.
+
+    Besides V and D: `slope_tilt` is E[z^2 phi'(sqrt(q) z)^2], `slope_fourth` is E[phi'^4] of two straight pieces.
+    """
 
     name: str
     square: Expr | None
     slope_square: Expr | None
+    slope_tilt: Expr | None = None
+    slope_fourth: Expr | None = None
 
     def at(self, q: float) -> tuple[float, float]:
         """V(q) and D(q).
@@ -49,6 +55,17 @@ class Moments:
             float(e.subs(Q, q)) if e is not None else _numeric(self.name, q, derivative)
             for e, derivative in ((self.square, False), (self.slope_square, True))
         )
+
+    def tilt_at(self, q: float) -> float:
+        """E[z^2 phi'(sqrt(q) z)^2].
+
+        >>> round(moments("tanh").tilt_at(1.0), 4), round(moments("relu").tilt_at(1.0), 4)
+        (0.1943, 0.5)
+        """
+        if self.slope_tilt is not None:
+            return float(self.slope_tilt.subs(Q, q))
+        z, w = _panels()
+        return float(np.sum(w * z**2 * function(self.name, np.sqrt(q) * z, True) ** 2))
 
 
 @cache
@@ -99,16 +116,20 @@ def _two_pieces(name: str) -> tuple[Expr, Expr] | None:
     return None if above.free_symbols or below.free_symbols else (above, below)
 
 
-def _of_pieces(above: Expr, below: Expr) -> tuple[Expr, Expr]:
+def _of_pieces(above: Expr, below: Expr) -> tuple[Expr, Expr, Expr, Expr]:
     z = Symbol("z", real=True)
     density = exp(-(z**2) / 2) / sqrt(2 * pi)
     halves = ((above, (z, 0, oo)), (below, (z, -oo, 0)))
-    square = sum(sympy.integrate(s**2 * Q * z**2 * density, limits) for s, limits in halves)
-    slopes = sum(sympy.integrate(s**2 * density, limits) for s, limits in halves)
-    return sympy.factor(square), sympy.nsimplify(slopes)
+
+    def mean(of: Callable[[Expr], Expr]) -> Expr:
+        return sum(sympy.integrate(of(s) * density, limits) for s, limits in halves)
+
+    square, slopes = mean(lambda s: s**2 * Q * z**2), mean(lambda s: s**2)
+    tilt, fourth = mean(lambda s: s**2 * z**2), mean(lambda s: s**4)
+    return sympy.factor(square), *(sympy.nsimplify(e) for e in (slopes, tilt, fourth))
 
 
-def _gaussian_slope(name: str) -> tuple[Expr, Expr] | None:
+def _gaussian_slope(name: str) -> tuple[Expr, Expr, Expr] | None:
     """The moments where phi' = k exp(-t^2) and phi(0) = 0.
 
     Of u and v with variance q and covariance c, d/dc E[phi(u) phi(v)] = E[phi'(u) phi'(v)], and the expectation of
@@ -118,15 +139,15 @@ def _gaussian_slope(name: str) -> tuple[Expr, Expr] | None:
     constant = sympy.simplify(slope(name, t) * exp(t**2))
     if constant.free_symbols or apply_scalar(name, S.Zero) != 0:
         return None
-    slopes = sympy.integrate(
-        (constant**2 * exp(-2 * Q * z**2)) * exp(-(z**2) / 2) / sqrt(2 * pi), (z, -oo, oo)
-    )
+    density = constant**2 * exp(-2 * Q * z**2) * exp(-(z**2) / 2) / sqrt(2 * pi)
+    slopes, tilt = (sympy.integrate(k * density, (z, -oo, oo)) for k in (1, z**2))
     c, s = Symbol("c", positive=True), Symbol("s", positive=True)
     determinant = (sympy.eye(2) + 2 * Matrix([[Q, c], [c, Q]])).det()
     top = sympy.sqrt(sympy.factor(determinant.subs(c, 0)))  # 1 + 2 q; the covariance is then top s / 2
     scaled = sympy.simplify(determinant.subs(c, top * s / 2) / top**2)
     primitive = sympy.integrate(constant**2 / sympy.sqrt(scaled) / 2, s)
-    return primitive.subs(s, 2 * Q / top) - primitive.subs(s, 0), sympy.simplify(slopes)
+    square = primitive.subs(s, 2 * Q / top) - primitive.subs(s, 0)
+    return square, sympy.simplify(slopes), sympy.simplify(tilt)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------

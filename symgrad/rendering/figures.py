@@ -16,7 +16,15 @@ from typing import Any
 from symgrad.errors import MissingExtraError
 from symgrad.rendering.glyphs import FONT_FOLDER
 
-__all__ = ["Drawing", "edge_of_chaos", "gradient_norms", "has_matplotlib", "heat_map", "powers"]
+__all__ = [
+    "Drawing",
+    "edge_of_chaos",
+    "gradient_norms",
+    "has_matplotlib",
+    "heat_map",
+    "powers",
+    "theory_and_measurement",
+]
 
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _SIZE = (4.6, 3.0)
@@ -49,8 +57,8 @@ class Drawing(str):
 
 
 @contextmanager
-def _figure(lang: str, out: list[str]) -> Iterator[Any]:
-    """Axes with the settings of the house; the SVG is put into `out` when they are drawn."""
+def _figure(lang: str, out: list[str], columns: int = 1) -> Iterator[Any]:
+    """Axes with the settings of the house, several beside each other; the SVG is put into `out` when they are drawn."""
     if not has_matplotlib():
         raise MissingExtraError('figures need matplotlib: pip install "symgrad[figures]" adds it')
     import matplotlib as mpl
@@ -64,9 +72,11 @@ def _figure(lang: str, out: list[str]) -> Iterator[Any]:
         font_manager.fontManager.addfont(path)
         families.insert(0, font_manager.FontProperties(fname=path).get_name())
     with mpl.rc_context({**_SETTINGS, "font.family": families}):
-        figure = Figure(figsize=_SIZE)
+        figure = Figure(figsize=(_SIZE[0] * (1 + 0.5 * (columns - 1)), _SIZE[1]))
         FigureCanvasSVG(figure)
-        yield figure.add_subplot()
+        yield figure.add_subplot() if columns == 1 else figure.subplots(1, columns)
+        if columns > 1:
+            figure.tight_layout()
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
         printed = io.BytesIO()
@@ -169,4 +179,38 @@ def heat_map(
         axes.set_xlabel(words["layers"])
         axes.set_ylabel(r"$\sigma_w^2$")
         axes.figure.colorbar(shown, ax=axes, label=words["logarithm"])
+    return out[0]
+
+
+def theory_and_measurement(
+    depths: Sequence[int],
+    curves: Sequence[tuple[str, Sequence[float], Sequence[float], Sequence[float]]],
+    words: Mapping[str, str],
+    lang: str = "en",
+) -> str:
+    """Squared gradient norms by depth, and measured over theory; a curve is a name, theory, means and their errors.
+
+    Bars are two standard errors; points of one depth stand beside each other in the second picture.
+    """
+    out: list[str] = []
+    with _figure(lang, out, columns=2) as (left, right):
+        for n, ((name, theory, mean, error), style) in enumerate(zip(curves, _STYLES, strict=False)):
+            bars = [2 * e for e in error]
+            low = [min(b, 0.9 * m) for b, m in zip(bars, mean, strict=True)]
+            (line,) = left.plot(range(len(theory)), theory, linestyle=style, linewidth=1, label=name)
+            colour, marker = line.get_color(), "osD^v"[n % 5]
+            shape = {"fmt": marker, "markersize": 3, "color": colour, "elinewidth": 1, "capsize": 2}
+            left.errorbar(depths, mean, yerr=(low, bars), **shape)
+            at = [d + 0.5 * (n - (len(curves) - 1) / 2) for d in depths]
+            known = [theory[d] for d in depths]
+            ratio = [m / t for m, t in zip(mean, known, strict=True)]
+            right.errorbar(at, ratio, yerr=[b / t for b, t in zip(bars, known, strict=True)], **shape)
+        right.axhline(1.0, color="black", linewidth=0.8)
+        right.set_xticks(list(depths))
+        _logarithmic(left)
+        left.legend(frameon=False, fontsize=7)
+        left.set_ylabel(words["norm"])
+        right.set_ylabel(words["ratio"])
+        for axes in (left, right):
+            axes.set_xlabel(words["depth"])
     return out[0]

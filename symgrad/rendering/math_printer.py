@@ -478,6 +478,10 @@ class MathPrinter(Glyphs):
         """Pi."""
         return self.name("pi", matrix=False)
 
+    def p_euler(self, e: Expr) -> Piece:
+        """The base of the natural logarithm."""
+        return Piece(self.word("e"))
+
     def p_explicit(self, e: Expr) -> Piece:
         """An explicit matrix."""
         return self.table(e)
@@ -561,6 +565,7 @@ _METHODS: dict[type, str] = {
     Differential: "differential",
     ScalarDifferential: "differential",
     type(S.Pi): "pi",
+    type(S.Exp1): "euler",
     type(S.Infinity): "infinity",
     sympy.Number: "number",
     MatrixBase: "explicit",

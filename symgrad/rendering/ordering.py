@@ -57,6 +57,9 @@ def split_fraction(c: Expr) -> Fraction:
             negative ^= bool(f < 0)
             number *= abs(int(f.p))
             divisor *= int(f.q)
+        elif f.is_Float:
+            negative ^= bool(f < 0)
+            above.append(abs(f))
         elif isinstance(f, Pow) and f.args[1].could_extract_minus_sign() and f.args[0] is not S.Exp1:
             below.append(Pow(f.args[0], -f.args[1], evaluate=f.args[1] == -1 or f.args[1].is_Number))
         else:
