@@ -239,7 +239,7 @@ def _networks() -> Iterator[tuple[str, str]]:
         yield f"networks/stability.{lang}.md", write_document(document_of(sheet, lang), "md")
     relu = analyse(nets.resnet(activation="relu"), depth=20, width=128, networks=16)
     found = compare()
-    for lang in LANGUAGES:
+    for lang in REVIEWED:
         yield f"networks/stability_residual.{lang}.md", write_document(document_of(relu, lang), "md")
         name = f"theory_and_measurement.{lang}"
         page = write_document(comparison_document(found, lang), "md")
