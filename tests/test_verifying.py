@@ -579,6 +579,34 @@ def test_the_equations_of_the_gallery_are_read_back_and_hold(name: str, form: st
     assert judged
 
 
+WEIGHTED = {
+    "given": [r"J(\beta) = (y-X\beta)^\top\Sigma^{-1}(y-X\beta)"],
+    "shapes": "X: n p, y: n, b: p, S: n n",
+    "assume": "S: symmetric",
+    "symbols": {r"\beta": "b", r"\Sigma^{-1}": "S"},
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        (r"\frac{\partial J}{\partial\beta} = -2X^\top\Sigma^{-1}(y-X\beta)", "proved"),
+        (r"\frac{\partial J}{\partial\beta} = -X^\top\Sigma^{-1}(y-X\beta)", "refuted"),
+        (r"\frac{\partial J}{\partial y} = 2\Sigma^{-1}(y-X\beta)", "proved"),
+        (r"\frac{\partial^2J}{\partial\beta\,\partial\beta^\top} = 2X^\top\Sigma^{-1}X", "proved"),
+        (r"\frac{\partial^2J}{\partial\beta\partial\beta'} = X'\Sigma^{-1}X", "refuted"),
+    ],
+)
+def test_a_function_of_one_variable_has_derivatives_by_all_names_in_it(claim: str, verdict: str) -> None:
+    assert verify(claim, **WEIGHTED).verdict == verdict
+
+
+def test_a_policy_is_no_number() -> None:
+    policy = {"given": [r"\pi_\theta(a) = \frac{e^{\theta_a}}{\sum_b e^{\theta_b}}", r"J = r^\top \theta"]}
+    with pytest.raises(NameUnknownError):
+        verify(r"\nabla_\theta J = \pi r", **policy, shapes="theta: K, r: K")
+
+
 # --- claims as they stand in lecture notes, right and wrong ones with their own key ---------------------------------
 
 

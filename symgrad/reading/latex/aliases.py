@@ -80,6 +80,11 @@ class Aliases(Places):
         a = alias.symbol
         if stem_of(a.base) is None or stem_of(a.base) != stem_of(m.base):
             return None
+        if not all(map(self._is_mark, a.sups)):  # \Sigma^{-1}, a name as a whole
+            pairs = list(zip((*a.subs, *a.sups), (*m.subs, *m.sups), strict=False))
+            if loose or len(m.subs) != len(a.subs) or len(m.sups) < len(a.sups):
+                return None
+            return ({}, (), m.sups[len(a.sups) :]) if all(same_writing(p, q) for p, q in pairs) else None
         ops = tuple(i for i in m.sups if not self._is_mark(i))
         sups = [i for i in m.sups if self._is_mark(i)]
         if len(sups) > len(a.sups):  # a power after the marks

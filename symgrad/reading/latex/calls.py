@@ -299,6 +299,12 @@ class Calls(Functions):
         elementwise = m.base.kind == "word" and stem in ELEMENTWISE
         return elementwise or stem == "sigma" or stem in self.scope.functions
 
+    def argument_of(self, function: Node, below: Node) -> Node:
+        """Where a function is taken whose derivative is written without its argument: at its own variable, if it has one."""
+        known = self.scope.functions.get(stem_of(marked(function).base) or "")
+        own = None if known is None or not known.by_value else known.parameter
+        return self.unturned(below) if own is None else own
+
     def _is_product(self, m: Marked, bracket: Node) -> bool:
         return self._named_call(m.node, m, [bracket]) is None and self._is_name(m)
 

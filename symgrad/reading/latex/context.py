@@ -68,6 +68,8 @@ def setting_of(context: Context) -> Setting:
     setting.words = FUNCTION_WORDS | {n for n in setting.names if len(n) > 1} | _words_of(context)
     setting.zero_based = any(re.search(r"_\s*\{?\s*[a-z]\s*=\s*0\b", t) for t in context.definitions_latex)
     setting.base_said = any(re.search(r"_\s*\{?\s*[a-z]\s*=\s*[01]\b", t) for t in context.definitions_latex)
+    said = (*(t.split("=")[0] for t in context.definitions_latex), *map(str, context.symbols))
+    setting.pi_is_a_name = any(re.match(r"\s*\{?\s*\\pi(?![A-Za-z])", t) for t in said)
     _axes(setting)
     read_notes(setting, reader)
     read_definitions(setting)

@@ -155,7 +155,10 @@ class Derivatives(Ranges):
             self.fail(UnsupportedError, "a second derivative inside a formula is not read", node)
         if len(above) == 1 and self.is_bare_function(above[0]):
             at = below[0][0].at, below[0][-1].end
-            above = [above[0], Node("paren", (term_of(list(below[0])),), *at, "(")]
+            above = [
+                above[0],
+                Node("paren", (self.argument_of(above[0], term_of(list(below[0]))),), *at, "("),
+            ]
         of = self.quantity(list(above), node)
         wrt = self.quantity(list(below[0]), node)
         named = self._named_derivative(of, wrt)

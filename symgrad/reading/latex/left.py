@@ -173,7 +173,8 @@ class LeftSides:
     def _derivative(self, above: Sequence[Node], below: Sequence[Node], hessian: bool, node: Node) -> Left:
         meaning = self.meaning
         if len(above) == 1 and below and meaning.is_bare_function(above[0]):
-            bracket = Node("paren", (term_of(list(below)),), below[0].at, below[-1].end, "(")
+            argument = meaning.argument_of(above[0], term_of(list(below)))
+            bracket = Node("paren", (argument,), below[0].at, below[-1].end, "(")
             above = [above[0], bracket]  # d sigma / dx
         if (inside := _under_vec(below)) is not None:
             return self._of_stacks(above, *inside, node)

@@ -82,6 +82,7 @@ class Places:
     zero_based whether indices of the formula count from zero
     base_said  whether the bounds of a sum say where they start
     columns_by_entries  whether columns next to one another are multiplied entry by entry
+    pi_is_a_name  whether the notes define a symbol pi, a policy, so that it is no number
     any_layer  whether a symbol without its layer may be of any of them
     unread     definitions that could not be read, and why
     """
@@ -114,6 +115,7 @@ class Places:
     opened: dict[int, Expr] = field(default_factory=dict)
     unread: Sequence[tuple[str, SymgradError]] = ()
     any_layer: bool = False
+    pi_is_a_name: bool = False
 
     def choose(self, key: Hashable, options: int, *, last_resort: bool = False) -> int:
         """Which of several readings is tried; the same for the same question all through a formula.

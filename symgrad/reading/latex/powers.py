@@ -3,6 +3,7 @@ r"""What stands above a symbol or a bracket: transposes, inverses and powers."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import sympy
@@ -21,7 +22,7 @@ from symgrad.expr import (
     is_scalar,
     same_size,
 )
-from symgrad.reading.latex.marks import Marked
+from symgrad.reading.latex.marks import Marked, contents
 from symgrad.reading.latex.places import Unbound
 from symgrad.reading.latex.scope import Scope
 from symgrad.reading.latex.tokens import fail_at
@@ -204,6 +205,18 @@ class Powers:
         if item.text in self.scope.layers or item.text in self.scope.indices:
             return False
         return item.text == "T" and not is_scalar(self.scope.names.get("T", S.EmptySet))
+
+    def unturned(self, node: Node) -> Node:
+        r"""The x of \partial x^\top."""
+        if node.kind != "scripted":
+            return node
+        kept = [
+            s
+            for s in node.parts[1:]
+            if s.kind != "sup"
+            or not all(i.kind == "prime" or self._is_transpose(i) for i in contents(s.parts[0]))
+        ]
+        return replace(node, parts=(node.parts[0], *kept)) if kept else node.parts[0]
 
     def _exponent(self, item: Node, node: Node) -> Expr:
         try:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import sympy
 from sympy import Expr
+from sympy.matrices.exceptions import ShapeError as NotAligned
 
 from symgrad.errors import (
     ReadError,
@@ -175,10 +176,15 @@ def _with_any_shapes(
     main: Node, extra: Sequence[Node], setting: Setting, text: str, misfit: ShapeError
 ) -> list[Claim]:
     """The claim as it is written, though its sizes do not fit."""
+
+    def attempt(scope: Scope) -> Claim:
+        try:
+            return Claims(scope, setting, text, extra, free=True).claim(main)
+        except NotAligned:
+            raise misfit from None
+
     with any_shapes():
-        found, _ = explore(
-            lambda scope: Claims(scope, setting, text, extra, free=True).claim(main), setting, text
-        )
+        found, _ = explore(attempt, setting, text)
     if not found:
         raise misfit
     return [replace(found[0], misfit=misfit)]

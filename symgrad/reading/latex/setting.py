@@ -50,6 +50,7 @@ class Setting:
     samples: int | None = None
     einstein: bool = False
     stated: list[tuple[str, Node]] = field(default_factory=list)
+    pi_is_a_name: bool = False
     unread: list[tuple[str, SymgradError]] = field(default_factory=list)
 
     def scope(
@@ -65,6 +66,7 @@ class Setting:
             self.derivatives, dict(self.layers if layers is None else layers), rows=self.rows,
             zero_based=self.zero_based, base_said=self.base_said, samples=self.samples, einstein=self.einstein,
             plan=plan, opened=dict(opened or {}), unread=tuple(self.unread),
+            pi_is_a_name=self.pi_is_a_name,
         )  # fmt: skip
 
     def meaning(self, scope: Scope) -> Meaning:

@@ -148,6 +148,7 @@ class Symbols(Conditions):
             stem == "pi"
             and not m.subs
             and "pi" not in scope.names
+            and not scope.pi_is_a_name
             and not any(stem_of(a.symbol.base) == "pi" for a in scope.aliases)
         ):
             return Val(sympy.pi), m.sups
