@@ -6,43 +6,34 @@ states before it, to its parameters and to what all layers share; the recurrence
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import sympy
-from sympy import Dummy, Expr, Product, S, Sum, Symbol, expand
-from sympy.matrices.expressions.matmul import MatMul
+from sympy import Dummy, Expr, S, Sum, Symbol
 
 from symgrad.deriving.backprop import Contribution, Tidy, settle, sweep_back
 from symgrad.deriving.depth.closed import (
-    Recurrence,
-    affine_parts,
-    matrix_closed,
     over_layers,
-    state_closed,
 )
-from symgrad.deriving.depth.layers import index_of, is_beyond, names_of, states_of, validate
+from symgrad.deriving.depth.known import ByLayer, moved, where_of
+from symgrad.deriving.depth.layers import index_of, states_of, validate
 from symgrad.deriving.depth.record import DepthSweep
-from symgrad.deriving.depth.tied import close_shared
-from symgrad.errors import DeriveError, UnsupportedError
+from symgrad.deriving.depth.result import Result
+from symgrad.errors import UnsupportedError
 from symgrad.expr import (
     Definition,
     Gradient,
     Loop,
     MatrixSum,
     Model,
-    OrderedProduct,
-    ScalarGradient,
     add,
     gradient,
-    is_column,
     is_matrix,
     is_scalar,
     leaf_name,
     leaves,
-    matmul,
     matrix,
-    printed_size,
     scalar,
     substitute,
     walk,
@@ -50,8 +41,6 @@ from symgrad.expr import (
 )
 
 __all__ = ["depth"]
-
-_LONGEST = 3000
 
 
 def depth(model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> DepthSweep:
@@ -63,71 +52,8 @@ def depth(model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> DepthSweep:
     return _Descent(model, f, wrt, tidy).run()
 
 
-@dataclass(frozen=True)
-class _ByLayer:
-    """What every layer of a range contributes to a member of a family: `part` belongs to `symbol`, both at `index`."""
-
-    symbol: Expr
-    index: Symbol
-    lower: Expr
-    upper: Expr
-    part: Contribution
-
-    def at(self, index: Symbol, shift: Expr) -> Contribution:
-        """The contribution with another index, moved so that `symbol` is the member at index + shift."""
-        own = sympy.expand(_where(self.symbol) - self.index)
-        return _moved(self.part, {self.index: index + shift - own})
-
-
-def _where(leaf: Expr) -> Expr:
-    where = index_of(leaf)
-    assert where is not None  # noqa: S101 - asked of members only
-    return where
-
-
-def _moved(part: Contribution, at: Mapping[Expr, Expr]) -> Contribution:
-    return replace(part, value=part.value.xreplace(at), by_name=part.by_name.xreplace(at))
-
-
-class _Descent:
-    """One derivation: what waits for the items that are still to come, and what the loops have shown."""
-
-    def __init__(self, model: Model, f: Expr, wrt: Expr, tidy: Tidy) -> None:
-        self.model, self.f, self.wrt, self.tidy = model, f, wrt, tidy
-        self.out = DepthSweep(f, wrt)
-        self.sweep = self.out.sweep
-        self.waiting: dict[Expr, list[Contribution]] = {}
-        self.by_layer: dict[str, list[_ByLayer]] = {}
-        self.shared: dict[Expr, list[tuple[Expr, Loop, tuple[int, ...]]]] = {}
-        self.general: dict[str, tuple[Expr, Loop]] = {}  # members whose adjoint at a general layer is known
-        self.closed: dict[
-            str, tuple[Expr, Expr, tuple[int, ...]]
-        ] = {}  # states: symbol, closed form, the step that has it
-        self.ends: dict[Expr, int] = {}  # first and last states whose adjoint is known, and its step
-        self.constants: dict[Expr, Expr] = {}  # states that hand a number back unchanged
-        self.seeds: dict[Expr, Expr] = {}  # first states, for the definitions that make them
-        self.shown: list[int] = []  # steps that belong to the answer though nothing rests on them
-        self.names = names_of(model)
-        self.active = self._active_names()
-        self.sweep.ambiguous = _twofold(d.value for d in model.definitions())
-
-    # --- what lies on the way ---------------------------------------------------------------------------
-
-    def _active_names(self) -> set[str]:
-        """The names that depend on the variable; a family counts as a whole."""
-        active = {leaf_name(self.wrt)}
-        while True:
-            found = {
-                leaf_name(d.symbol)
-                for d in self.model.definitions()
-                if any(leaf_name(leaf) in active for leaf in leaves(d.value))
-            }
-            if found <= active:
-                return active
-            active |= found
-
-    def _is_active(self, leaf: Expr) -> bool:
-        return leaf_name(leaf) in self.active and not isinstance(leaf, Dummy)
+class _Descent(Result):
+    """One derivation: the items of a model, last to first."""
 
     def run(self) -> DepthSweep:
         """Go back over the items and put the result together."""
@@ -150,8 +76,6 @@ class _Descent:
         self._finish()
         self.out.keep_needed(self.shown)
         return self.out
-
-    # --- definitions ------------------------------------------------------------------------------------
 
     def _definitions(self, group: Sequence[Definition], seeds: Mapping[Expr, Expr] | None = None) -> None:
         """Back over definitions between loops; sums over layers in them are taken apart afterwards."""
@@ -253,7 +177,7 @@ class _Descent:
             if shift.has(index):
                 raise UnsupportedError(f"a sum over layers uses {leaf}, whose layer runs another way")
             for c in given:
-                entry = _ByLayer(leaf, index, lower + shift, upper + shift, c)
+                entry = ByLayer(leaf, index, lower + shift, upper + shift, c)
                 self.by_layer.setdefault(leaf_name(leaf), []).append(entry)
 
     def _holds_active(self, node: Expr) -> bool:
@@ -278,8 +202,6 @@ class _Descent:
         total = over_layers(by_layer, loop.index, loop.lower, loop.upper)
         self.waiting.setdefault(leaf, []).append(Contribution(total, total, "depth.shared", premises))
         self.shared.setdefault(leaf, []).append((by_layer, loop, premises))
-
-    # --- one loop ---------------------------------------------------------------------------------------
 
     def _loop(self, loop: Loop) -> None:
         index, body = loop.index, list(loop.body)
@@ -333,7 +255,7 @@ class _Descent:
         for s in states:
             if s not in ends:
                 at = {index: loop.upper}
-                ends[s] = self._settle_end(s, loop, [_moved(c, at) for c in direct[s]])
+                ends[s] = self._settle_end(s, loop, [moved(c, at) for c in direct[s]])
         self._recurrences(loop, states, direct, carried)
         for leaf, parts in found.items():
             where = index_of(leaf)
@@ -342,7 +264,7 @@ class _Descent:
                 continue
             shift = sympy.expand(where - index)
             for c in parts:
-                entry = _ByLayer(leaf, index, loop.lower + shift, loop.upper + shift, c)
+                entry = ByLayer(leaf, index, loop.lower + shift, loop.upper + shift, c)
                 self.by_layer.setdefault(leaf_name(leaf), []).append(entry)
 
     def _check_ends(self, loop: Loop, own: set[str], states: set[str]) -> None:
@@ -367,30 +289,10 @@ class _Descent:
                     hint=f"use {state}all layers, as in {whole}",
                 )
 
-    def _used_alone(self, loop: Loop) -> None:
-        """Refuse a variable of whose family one member of the loop is also used on its own.
-
-        The gradient by that member differs from the formula for all others.
-        """
-        name = leaf_name(self.wrt)
-        inside = {leaf for d in loop.body for leaf in leaves(d.value) if leaf_name(leaf) == name}
-        if any(leaf_name(d.symbol) == name for d in loop.body):
-            return
-        for leaf in self.waiting:
-            if leaf_name(leaf) != name or index_of(leaf) is None:
-                continue
-            for member in inside:
-                low, high = (_where(member).xreplace({loop.index: b}) for b in (loop.lower, loop.upper))
-                if not is_beyond(_where(leaf), low, high):
-                    raise UnsupportedError(
-                        f"{name}[{_where(leaf)}] is used in the loop and on its own",
-                        hint="give the one that is used on its own a name of its own",
-                    )
-
     def _outside(self, symbol: Expr, loop: Loop) -> tuple[Contribution, ...]:
         """What sums over layers and later loops contribute to a member at the loop's general layer."""
         entries = self.by_layer.pop(leaf_name(symbol), [])
-        shift = sympy.expand(_where(symbol) - loop.index)
+        shift = sympy.expand(where_of(symbol) - loop.index)
         for e in entries:
             low = sympy.expand(e.lower - loop.lower - shift)
             high = sympy.expand(e.upper - loop.upper - shift)
@@ -448,352 +350,10 @@ class _Descent:
                 f"a layer uses {spelt}: the gradient by one of them has no formula for all layers",
                 hint="write the parameters of a layer as two families",
             )
-        if not found or not _where(found[0]).has(index):
+        if not found or not where_of(found[0]).has(index):
             return None
-        shift = sympy.expand(_where(found[0]) - index)
+        shift = sympy.expand(where_of(found[0]) - index)
         return None if shift.has(index) else found[0]
-
-    # --- recurrences ------------------------------------------------------------------------------------
-
-    def _recurrences(
-        self,
-        loop: Loop,
-        states: Sequence[Expr],
-        direct: Mapping[Expr, Sequence[Contribution]],
-        carried: Mapping[Expr, Sequence[Contribution]],
-    ) -> None:
-        """The adjoint of every state one layer back, its closed form, and the first state's."""
-        index = loop.index
-        back = {index: index - 1}
-        body = {d.symbol for d in loop.body}
-        values: dict[Expr, Expr] = {}
-        for s in states:
-            before = s.xreplace(back)
-            if s in self.constants:
-                continue
-            self.general[leaf_name(s)] = (s, loop)
-            if not carried[s]:  # what reaches it directly is all there is
-                settle(self.sweep, s, list(direct[s]), self.tidy)
-                continue
-            settle(self.sweep, before, [*carried[s], *(_moved(c, back) for c in direct[s])], self.tidy)
-            values[s] = self._in_terms_of_states(self.sweep.adjoints[before], body - set(states), index)
-        for s, coupled in _in_order(values, self.f, index):
-            self._solve(s, values[s], loop, coupled)
-        for s in states:
-            self._first_state(s, loop, direct.get(s, ()), carried.get(s, ()))
-
-    def _in_terms_of_states(self, value: Expr, inner: set[Expr], index: Symbol) -> Expr:
-        """An adjoint with those of the layer's own intermediates put in, down to the adjoints of states."""
-        known: dict[Expr, Expr] = {}
-        for v in inner:
-            if v in self.sweep.adjoints:
-                for at in ({}, {index: index - 1}):
-                    known[gradient(self.f, v).xreplace(at)] = self.sweep.adjoints[v].xreplace(at)
-        while True:
-            here = {n: known[n] for n in walk(value) if n in known}
-            if not here:
-                return value
-            value = substitute(value, here)
-
-    def _solve(self, s: Expr, value: Expr, loop: Loop, coupled: bool) -> None:
-        """The recurrence of one state, solved where its factor is a matrix or a number."""
-        out, f, index = self.out, self.f, loop.index
-        name, last = gradient(f, s), s.xreplace({index: loop.upper})
-        before = s.xreplace({index: index - 1})
-        step, end = self.sweep.step_of[before], self.sweep.step_of[last]
-        parts = affine_parts(value, name, self.tidy)
-        if parts is None:
-            self.shown += [step, end]
-            since = len(out.steps)
-            if is_matrix(s) and not is_column(s):
-                matrix_closed(out, s, value, loop, (step, end), self.names, self.tidy)
-            self.shown += range(since + 1, len(out.steps) + 1)
-            return
-        factor, rest = parts
-        nothing = rest == (S.Zero if is_scalar(rest) else zeros(*rest.shape))
-        if coupled and (factor.is_zero or any(_next_layer(n, index, f) for n in walk(rest))):
-            self.shown += [step, end]  # the states belong together: these recurrences are the answer
-            return
-        shown = matmul(factor, name) if nothing else add(matmul(factor, name), rest)
-        recurrence = out.record(
-            "depth.recurrence" if nothing else "depth.affine_recurrence",
-            (gradient(f, before), value, shown),
-            [step],
-            factor=factor,
-        )
-        at_last = self.sweep.adjoints[last]
-        at_end = rest.xreplace({index: loop.upper + 1})
-        used: list[int] = []
-        direct = not nothing and self._resolved_alike(at_end, at_last, used)
-        r = Recurrence(
-            name,
-            index,
-            loop.upper,
-            factor,
-            rest,
-            at_last,
-            direct,
-            (recurrence, end),
-            tuple(used) if direct else (),
-        )
-        filled, numbers = state_closed(out, r, self.names, self.tidy)
-        self.closed[leaf_name(s)] = (s, filled, numbers)
-        if _has_gradients(filled):
-            self.shown += [*numbers, step, end]
-
-    def _resolved_alike(self, a: Expr, b: Expr, used: list[int]) -> bool:
-        """Whether two adjoints of the last state are the same, its layer's own adjoints put in; the steps used."""
-        return self.tidy(self._settled(a, used)) == self.tidy(self._settled(b, used))
-
-    def _settled(self, e: Expr, used: list[int]) -> Expr:
-        """An expression with the adjoints put in that are known as they stand, at the last layer too."""
-        for _ in range(8):
-            known: dict[Expr, Expr] = {}
-            for n in walk(e):
-                if not isinstance(n, Gradient | ScalarGradient):
-                    continue
-                found = self._value_of(n.args[1])
-                if found is not None:
-                    known[n] = found[0]
-                    used += found[1]
-            if not known:
-                break
-            e = substitute(e, known)
-        return e
-
-    def _first_state(
-        self, s: Expr, loop: Loop, direct: Sequence[Contribution], carried: Sequence[Contribution]
-    ) -> None:
-        """The adjoint of the state before the first layer, for what that is made of."""
-        first = s.xreplace({loop.index: loop.lower - 1})
-        made = self.model.definition_of(first)
-        if first != self.wrt and (
-            made is None or not any(self._is_active(leaf) for leaf in leaves(made.value))
-        ):
-            return
-        closed = self.closed.get(leaf_name(s))
-        known = closed is not None and not _has_gradients(closed[1])
-        if known and not direct and first not in self.waiting:
-            assert closed is not None  # noqa: S101 - known
-            value = self.tidy(closed[1].xreplace({loop.index: loop.lower - 1}))
-            self.sweep.adjoints[first] = value
-            self.sweep.step_of[first] = self.out.record(
-                "depth.ends", (gradient(self.f, first), value), closed[2]
-            )
-        else:
-            at = {loop.index: loop.lower}
-            parts = [*self.waiting.pop(first, []), *(_moved(c, at) for c in carried)]
-            if not parts:
-                return
-            settle(self.sweep, first, parts, self.tidy)
-        self.ends[first] = self.sweep.step_of[first]
-        self.seeds[first] = gradient(self.f, first)
-
-    # --- the result ---------------------------------------------------------------------------------------
-
-    def _value_of(self, v: Expr) -> tuple[Expr, tuple[int, ...]] | None:
-        """What is known of the adjoint of a name, and the steps that say it."""
-        if v in self.ends or (index_of(v) is None and v in self.sweep.adjoints):
-            return self.sweep.adjoints[v], (self.sweep.step_of[v],)
-        name, where = leaf_name(v), index_of(v)
-        if where is None:
-            return None
-        if name in self.closed:
-            symbol, form, numbers = self.closed[name]
-            form = _apart(form, where.free_symbols, self.names)
-            return self.tidy(form.xreplace({_where(symbol): where})), numbers
-        if name in self.general and self.general[name][0] in self.sweep.adjoints:
-            symbol, loop = self.general[name]
-            at = {loop.index: where - sympy.expand(_where(symbol) - loop.index)}
-            return self.sweep.adjoints[symbol].xreplace(at), (self.sweep.step_of[symbol],)
-        return None
-
-    def _resolved(self, e: Expr) -> tuple[Expr | None, list[int]]:
-        """An expression with every adjoint written out, and the steps used; None where one has no closed form."""
-        used: list[int] = []
-        for _ in range(40):
-            names = [n for n in walk(e) if isinstance(n, Gradient | ScalarGradient)]
-            if not names:
-                return self.tidy(e), used
-            known: dict[Expr, Expr] = {}
-            for n in names:
-                found = self._value_of(n.args[1])
-                if found is None or n in set(walk(found[0])):
-                    return None, used
-                known[n] = found[0]
-                used += found[1]
-            e = substitute(e, known)
-            if printed_size(e) > _LONGEST:
-                return None, used
-        return None, used
-
-    def _finish(self) -> None:
-        """The result for the variable, by one layer and written out, as the last step."""
-        out, wrt, f = self.out, self.wrt, self.f
-        name, where = leaf_name(wrt), index_of(wrt)
-        left = gradient(f, wrt)
-        if wrt in self.waiting:
-            self._finish_shared()
-            return
-        if wrt in self.ends or (where is None and wrt in self.sweep.adjoints):
-            result, premises = self.sweep.adjoints[wrt], [self.sweep.step_of[wrt]]
-        elif where is not None and (name in self.general or name in self.closed):
-            result, premises = self._member()
-        elif where is not None and name in self.by_layer:
-            result, premises = self._member_of_a_sum()
-        elif wrt in self.sweep.adjoints:
-            result, premises = self.sweep.adjoints[wrt], [self.sweep.step_of[wrt]]
-        else:
-            self._check_range(wrt)
-            result, premises = (S.Zero if is_scalar(wrt) else zeros(*wrt.shape)), []
-            out.record("independent", (left, result))
-        closed, used = self._resolved(result)
-        out.result, out.closed = result, closed
-        last = out.steps[-1]
-        chain = (left, result) if closed is None else (left, result, closed)
-        if last.left == left and last.right == chain[-1]:
-            return
-        is_parameter = name in self.general and self.general[name][0] in self.sweep.adjoints
-        rule = "depth.parameter" if is_parameter else "depth.ends"
-        if closed is None and chain[-1] != left:
-            ahead = any(
-                expand(_where(x) - loop.index) == 1
-                for loop in self.model.items
-                if isinstance(loop, Loop)
-                for n in walk(result)
-                if isinstance(n, Gradient | ScalarGradient)
-                for x in leaves(n.args[1])
-                if index_of(x) is not None and leaf_name(x) in {leaf_name(d.symbol) for d in loop.body}
-            )
-            rule = "depth.named_before" if ahead else "depth.named"
-            end = wrt.xreplace({i.index: i.upper for i in self.model.items if isinstance(i, Loop)})
-            if ahead and end in self.ends:
-                premises = [*premises, self.ends[end]]
-        out.record(rule, chain, [*premises, *used])
-
-    def _member(self) -> tuple[Expr, list[int]]:
-        """The adjoint of one member, from the general layer's; the layer must be there."""
-        name, where = leaf_name(self.wrt), _where(self.wrt)
-        symbol, loop = self.general[name] if name in self.general else (self.closed[name][0], None)
-        if loop is None:
-            loop = next(
-                item
-                for item in self.model.items
-                if isinstance(item, Loop) and symbol in {d.symbol for d in item.body}
-            )
-        shift = sympy.expand(_where(symbol) - loop.index)
-        self._used_alone(loop)
-        lowest = loop.lower - 1 if name in {leaf_name(s) for s in states_of(loop)} else loop.lower
-        ends = [where.xreplace({loop.index: b}) for b in (loop.lower, loop.upper)]
-        if any(is_beyond(w, lowest + shift, loop.upper + shift) for w in (where, *ends)):
-            raise DeriveError(
-                f"{name}[{where}] is outside the loop, which goes from {loop.lower} to {loop.upper}",
-                hint=f"ask for {name}[{loop.lower + shift}] to {name}[{loop.upper + shift}], or for {name}",
-            )
-        found = self._value_of(self.wrt)
-        if found is None:
-            before = symbol.xreplace({loop.index: loop.index - 1})
-            at = {loop.index: where + 1}
-            return self.sweep.adjoints[before].xreplace(at), [self.sweep.step_of[before]]
-        return found[0], list(found[1])
-
-    def _member_of_a_sum(self) -> tuple[Expr, list[int]]:
-        """The gradient by a member that only sums over layers use."""
-        entries = self.by_layer[leaf_name(self.wrt)]
-        parts: list[Contribution] = []
-        for e in entries:
-            if is_beyond(_where(self.wrt), e.lower, e.upper):
-                raise DeriveError(
-                    f"{leaf_name(self.wrt)}[{_where(self.wrt)}] is outside the sum, "
-                    f"which goes from {e.lower} to {e.upper}"
-                )
-            parts.append(
-                _moved(e.part, {e.index: _where(self.wrt) - sympy.expand(_where(e.symbol) - e.index)})
-            )
-        settle(self.sweep, self.wrt, parts, self.tidy)
-        return self.sweep.adjoints[self.wrt], [self.sweep.step_of[self.wrt]]
-
-    def _check_range(self, wrt: Expr) -> None:
-        """A member of a layer that is not there is no variable of which the result is merely independent."""
-        name, where = leaf_name(wrt), index_of(wrt)
-        if where is None:
-            return
-        for loop in (item for item in self.model.items if isinstance(item, Loop)):
-            for d in loop.body:
-                for leaf in (d.symbol, *leaves(d.value)):
-                    if leaf_name(leaf) != name or index_of(leaf) is None:
-                        continue
-                    low, high = (_where(leaf).xreplace({loop.index: b}) for b in (loop.lower, loop.upper))
-                    if is_beyond(where, low, high):
-                        raise DeriveError(
-                            f"{name}[{where}] is outside the loop, "
-                            f"which goes from {loop.lower} to {loop.upper}",
-                            hint=f"ask for {name}[{low}] to {name}[{high}], or for {name}",
-                        )
-        raise DeriveError(f"{name}[{where}] is no part of a layer that the result depends on")
-
-    def _finish_shared(self) -> None:
-        """A name that all layers share, or that several parts of the model use: what they contribute is added."""
-        out, wrt, f = self.out, self.wrt, self.f
-        parts = self.waiting.pop(wrt)
-        shared = self.shared.get(wrt, [])
-        if len(parts) == len(shared) == 1:
-            by_layer, loop, premises = shared[0]
-            written, used = self._resolved(by_layer)
-            out.result = parts[0].value
-            out.closed = None if written is None else over_layers(written, loop.index, loop.lower, loop.upper)
-            chain = (gradient(f, wrt), out.result, *(() if out.closed is None else (out.closed,)))
-            number = out.record("depth.shared", chain, [*premises, *used])
-            if written is not None:
-                shorter = close_shared(out, self.model, written, loop, number, self.names, self.tidy)
-                out.closed = out.closed if shorter is None else shorter
-            return
-        settle(self.sweep, wrt, parts, self.tidy)
-        out.result = self.sweep.adjoints[wrt]
-        out.closed, used = self._resolved(out.result)
-        last = self.sweep.step_of[wrt]
-        if out.closed is not None and out.closed != out.result:
-            out.record("depth.parameter", (gradient(f, wrt), out.result, out.closed), [last, *used])
-
-
-def _twofold(formulas: Iterable[Expr]) -> frozenset[Expr]:
-    """Products that also stand as a run of factors in a longer one: a gradient by one would not say by which."""
-    products = {n for e in formulas for n in walk(e) if isinstance(n, MatMul)}
-    return frozenset(
-        p
-        for p in products
-        for q in products
-        if len(q.args) > len(p.args)
-        and any(q.args[i : i + len(p.args)] == p.args for i in range(len(q.args) - len(p.args) + 1))
-    )
-
-
-def _apart(form: Expr, free: set[Expr], taken: set[str]) -> Expr:
-    """The form with other letters for the indices that it binds, where those are to be put in from outside."""
-    bound = [n.index for n in walk(form) if isinstance(n, MatrixSum | OrderedProduct)]
-    bound += [n.limits[0][0] for n in walk(form) if isinstance(n, Sum | Product)]
-    avoid = taken | {str(s) for s in free} | {str(b) for b in bound}
-    again: dict[Expr, Expr] = {}
-    for index in dict.fromkeys(bound):
-        if index in free:
-            letter = next((c for c in "ijkpqruv" if c not in avoid), f"{index}_")
-            avoid.add(letter)
-            again[index] = Symbol(letter, integer=True, positive=True)
-    return form.xreplace(again) if again else form
-
-
-def _has_gradients(e: Expr) -> bool:
-    return any(isinstance(n, Gradient | ScalarGradient) for n in walk(e))
-
-
-def _next_layer(n: Expr, index: Symbol, f: Expr) -> bool:
-    """Whether an unevaluated adjoint belongs to the next layer, and not to the one that is asked about."""
-    return (
-        isinstance(n, Gradient | ScalarGradient)
-        and n.args[0] == f
-        and index_of(n.args[1]) is not None
-        and _where(n.args[1]) == index
-    )
 
 
 def _is_used_in_its_layer(body: Sequence[Definition], s: Expr) -> bool:
@@ -807,16 +367,3 @@ def _hands_on(body: Sequence[Definition], s: Expr, index: Symbol) -> bool:
     if len(users) != 1 or users[0].symbol != s or not users[0].value.is_Add or is_matrix(s):
         return False
     return sum(before in leaves(t) for t in users[0].value.args) == 1 and before in users[0].value.args
-
-
-def _in_order(values: Mapping[Expr, Expr], f: Expr, index: Symbol) -> list[tuple[Expr, bool]]:
-    """The states, those first that others rest on; True for one that is coupled with another both ways."""
-    needs: dict[Expr, set[Expr]] = {}
-    for s, value in values.items():
-        used = {n.args[1] for n in walk(value) if isinstance(n, Gradient | ScalarGradient) and n.args[0] == f}
-        needs[s] = {o for o in values if o != s and (o in used or o.xreplace({index: index - 1}) in used)}
-    reach = {s: set(n) for s, n in needs.items()}
-    for _ in values:
-        for s in values:
-            reach[s] |= {t for o in reach[s] for t in reach[o]}
-    return sorted(((s, s in reach[s]) for s in values), key=lambda pair: len(reach[pair[0]]))
