@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -247,7 +248,8 @@ def lint(files: tuple[str, ...], **options: Any) -> None:
             if options["dry_run"]:
                 sys.stdout.write(difference(report.file, texts[report.file], text))
                 continue
-            write_text(Path(report.file), text)
+            marked = Path(report.file).read_bytes().startswith(BOM_UTF8)  # a byte order mark stays
+            write_text(Path(report.file), "\ufeff" + text if marked else text)
             click.echo(f"{report.file}: {count} formulas corrected", err=True)
             texts[report.file] = text
         if options["dry_run"]:

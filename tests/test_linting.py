@@ -458,3 +458,16 @@ def test_a_loss_that_is_not_read_is_not_replaced_by_another() -> None:
         "$$\\frac{\\partial J}{\\partial W} = \\frac{\\partial J}{\\partial z} z^\\top$$\n"
     )
     assert lint("a.md", text).refuted == []
+
+
+@pytest.mark.parametrize("written", ["bom", "crlf", "no last line"])
+def test_a_corrected_file_keeps_its_form(written: str, tmp_path: Path) -> None:
+    text = {
+        "bom": "\ufeff" + LECTURE,
+        "crlf": LECTURE.replace("\n", "\r\n"),
+        "no last line": LECTURE.rstrip("\n"),
+    }[written]
+    path = tmp_path / "a.md"
+    path.write_bytes(text.encode())
+    assert run(["lint", "--fix", str(path)]) == 0
+    assert path.read_bytes() == text.replace(r"\frac{2}{n} X r", r"\frac{2}{n} X^{\top} r", 1).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -34,6 +35,7 @@ _INDEX = re.compile(r"_\s*(?:[ijk]|\{\s*[ijkmnc]{1,2}\s*\})(?![A-Za-z])")
 _FONT_BEFORE = re.compile(r"\\([A-Za-z]+)\s*\{?\s*$")
 _REWRITES = re.compile(r"expand|multipl\w* out|simplif|re-?writ|展开|化简|整理|改写", re.IGNORECASE)
 _MOST_UNREAD = 4
+_LONGEST_SENTENCE = 400
 _EQUAL = ("=", ":=", "=:")
 _GRAVITY = ("refuted", "undecided", "agrees", "verified", "proved")
 
@@ -155,6 +157,7 @@ class _Walk:
         self.waiting: list[tuple[Part, int]] = []
         self.unread: list[Part] = []
         self.in_lines: list[str] = []
+        self.heard: tuple[int | None, int, int] | None = None
 
     def cell(self, cell: Cell) -> None:
         """Go through the formulas of a text in order."""
@@ -211,18 +214,24 @@ class _Walk:
         """The sentence around an inline formula, up to the next displayed one."""
         if formula.displayed:
             return
-        start = max(
-            cell.text.rfind(stop, 0, formula.start) for stop in (". ", "。", "\n\n", "；", "! ", "? ")
-        )
+        least, most = max(0, formula.start - _LONGEST_SENTENCE), formula.end + _LONGEST_SENTENCE
+        stops = (". ", "。", "\n\n", "；", "! ", "? ")
+        start = max(least - 1, *(cell.text.rfind(stop, least, formula.start) for stop in stops))
         ends = [
-            e for stop in (". ", ".\n", "。", "\n\n", "；") if (e := cell.text.find(stop, formula.end)) >= 0
+            e
+            for stop in (". ", ".\n", "。", "\n\n", "；")
+            if (e := cell.text.find(stop, formula.end, most)) >= 0
         ]
-        end = min(ends, default=len(cell.text))
+        end = min(ends, default=min(most, len(cell.text)))
+        if (cell.number, start, end) == self.heard:
+            return
+        self.heard = (cell.number, start, end)
         sentence = cell.text[start + 1 : end]
+        first = bisect_right(cell.formulas, start, key=lambda f: f.start)
+        last = bisect_right(cell.formulas, end, key=lambda f: f.end)
         places = [
             (f.start - start - 1, f.end - start - 1, self.overview.body(cell, f).text)
-            for f in cell.formulas
-            if f.start > start and f.end <= end
+            for f in cell.formulas[first:last]
         ]
         self.notes.hear(said_by_sentence(sentence, places, self.mark))
 

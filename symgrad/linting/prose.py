@@ -190,7 +190,7 @@ _KIND_AFTER = {
 def _shapes_in_words(said: Said, sentence: str, places: list[tuple[int, int, str]], mark: str) -> None:
     """Shapes that are said in words: "an n x d matrix X", "y is a vector of length n", "the weight matrix W"."""
     for k, (start, end, body) in enumerate(places):
-        before, after = sentence[:start], sentence[end:]
+        before, after = sentence[max(0, start - _NEAR) : start], sentence[end : end + 2 * _NEAR]
         sizes, word = None, None
         if (dims := _DIMS.match(body)) and (word := _MATRIX_AFTER.match(after)):
             sizes = [_dims(d, GENERIC, mark) for d in dims.groups()]
