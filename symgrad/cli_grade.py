@@ -44,7 +44,8 @@ def grade(answers: tuple[str, ...], key_file: str, lang: str, time_limit: float,
     done = frozenset(
         (str(g.get("student", "")), str(g.get("exercise")), int(g.get("seed", 0))) for g in before
     )
-    found = grade_all(given, keys, lang=lang, seconds=time_limit, done=done)
+    lines_done = frozenset(g["line"] for g in before if isinstance(g.get("line"), int))
+    found = grade_all(given, keys, lang=lang, seconds=time_limit, done=done, lines_done=lines_done)
     if output is None:
         for one in found:
             click.echo(json.dumps(one, ensure_ascii=False))

@@ -103,13 +103,20 @@ def grade_all(
     lang: str = "en",
     seconds: float = 10.0,
     done: frozenset[tuple[str, str, int]] = frozenset(),
+    lines_done: frozenset[int] = frozenset(),
 ) -> Iterator[dict[str, Any]]:
-    """The grade of every answer, in order; those in `done` (student, exercise, seed) are passed by."""
+    """The grade of every answer, in order; those in `done` (student, exercise, seed) are passed by.
+
+    So are lines that were found unreadable (`lines_done`). Of several answers to an exercise the first counts.
+    """
+    seen: set[tuple[str, str, int]] = set()
     for i, given in enumerate(answers, 1):
         try:
             answer = _record(given, f"line {i} of the answers") if isinstance(given, str) else dict(given)
             place = (str(answer.get("student", "")), str(answer.get("exercise")), int(answer.get("seed", 0)))
         except (SymgradError, TypeError, ValueError) as error:
+            if i in lines_done:
+                continue
             yield {"line": i, "verdict": "unreadable", "points": None, "feedback": str(error)}
             continue
         if place in done:
@@ -118,8 +125,12 @@ def grade_all(
         head = {"student": student, "exercise": exercise, "seed": seed}
         key = keys.get((exercise, seed))
         if key is None:
-            yield {**head, "verdict": "unreadable", "points": None, "feedback": "there is no such exercise"}
+            yield {**head, "verdict": "unreadable", "points": None, "feedback": _said("unknown", lang)}
             continue
+        if place in seen:
+            yield {**head, "kind": key["kind"], **_result("repeated", 0, _said("repeated", lang))}
+            continue
+        seen.add(place)
         yield {**head, "kind": key["kind"], "of": key.get("points", 0), **grade(answer, key, lang, seconds)}
 
 

@@ -89,7 +89,7 @@ def test_one_bad_answer_does_not_stop_the_batch_and_a_second_run_goes_on(
     before = len(lines)
     assert run(["grade", answers, "--key", key, "-o", str(out)]) == 0
     again = [json.loads(line) for line in out.read_text().splitlines()]
-    assert len(again) == before + 1  # the line that is no answer has no name to be known by
+    assert len(again) == before  # the line that is no answer is known by its number
 
 
 def test_answers_are_read_from_a_notebook_without_running_it() -> None:
@@ -132,3 +132,23 @@ def test_every_kind_has_its_grader() -> None:
 
     assert set(_GRADERS) == set(EXERCISES)
     assert list(grade_all([], read_keys([]))) == []
+
+
+def test_the_first_answer_counts_and_a_second_run_adds_nothing(tmp_path: Path) -> None:
+    key = tmp_path / "key.jsonl"
+    key.write_text(
+        '{"exercise": "1", "kind": "layout", "answer": "b", "points": 2, "seed": 0}\n', encoding="utf-8"
+    )
+    answers = tmp_path / "answers.jsonl"
+    rows = [{"student": "Ada", "exercise": e, "answer": "b"} for e in ("1", "1", "7")]
+    answers.write_text("\n".join(map(json.dumps, rows)) + "\nno JSON\n", encoding="utf-8")
+    grades = tmp_path / "grades.jsonl"
+    for lang in ("en", "zh"):
+        assert run(["grade", str(answers), "--key", str(key), "-o", str(grades), "--lang", lang]) == 0
+        found = [json.loads(line) for line in grades.read_text(encoding="utf-8").splitlines()]
+        assert [(g["verdict"], g["points"]) for g in found] == [
+            ("right", 2),
+            ("repeated", 0),
+            ("unreadable", None),
+            ("unreadable", None),
+        ]
