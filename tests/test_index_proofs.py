@@ -8,7 +8,7 @@ import pytest
 from sympy import Expr, KroneckerDelta, S, Sum
 from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad import derive
+from symgrad import derive, verify
 from symgrad.api import Kind
 from symgrad.checking.entries import check_array
 from symgrad.checking.equality import Refutation, compare
@@ -335,3 +335,30 @@ def test_roots_are_taken_apart_only_where_signs_are_known() -> None:
         model, left = read_question(a, shapes=shapes, assume=assume)
         right = read_question(b, shapes=shapes, assume=assume)[1]
         assert (Prover(model).equal(left, right) is True) == proved, (a, b, assume)
+
+
+COMPONENTS = [
+    # a claim about entries, the definitions and the shapes it speaks of, whether it is right
+    (r"\frac{\partial z_i}{\partial W_{jk}} = \delta_{ij} x_k", "z = W @ x", "W: n m, x: m", True),
+    (r"\frac{\partial z_i}{\partial W_{jk}} = \delta_{ij} x_j", "z = W @ x", "W: n n, x: n", False),
+    (r"\frac{\partial z_i}{\partial W_{jk}} = x_k", "z = W @ x", "W: n m, x: m", False),
+    (r"\frac{\partial y_i}{\partial x_i} = y_i (1 - y_i)", "y = softmax(x)", "x: m", True),
+    (r"\frac{\partial y_i}{\partial x_i} = y_i (1 + y_i)", "y = softmax(x)", "x: m", False),
+    (
+        r"\frac{\partial Y_{ij}}{\partial X_{kl}} = A_{ik} B_{lj}",
+        "Y = A @ X @ B",
+        "A: p m, X: m n, B: n q",
+        True,
+    ),
+    (
+        r"\frac{\partial Y_{ij}}{\partial X_{kl}} = A_{ik} B_{jl}",
+        "Y = A @ X @ B",
+        "A: n n, X: n n, B: n n",
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("claim", "given", "shapes", "right"), COMPONENTS)
+def test_claims_about_entries_are_proved_or_refuted(claim: str, given: str, shapes: str, right: bool) -> None:
+    assert verify(claim, given=[given], shapes=shapes).verdict == ("proved" if right else "wrong")

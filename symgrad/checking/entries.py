@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from sympy import Expr
 
+from symgrad.checking.answers import Question
 from symgrad.checking.evaluate import Number
 from symgrad.checking.normal_form import PROOF, Prover
 from symgrad.checking.numeric import Point, Points, check_gradient, check_points
@@ -19,23 +20,8 @@ from symgrad.expr import Model, shape_of
 __all__ = ["check_array", "check_in_indices"]
 
 
-class Question(Protocol):
+class QuestionInIndices(Question, Protocol):
     """What is checked: an answer in index notation."""
-
-    @property
-    def model(self) -> Model:
-        """Where the names are defined."""
-        ...
-
-    @property
-    def of(self) -> Expr:
-        """The function."""
-        ...
-
-    @property
-    def wrt(self) -> Expr:
-        """The variable."""
-        ...
 
     @property
     def kind(self) -> str:
@@ -53,7 +39,7 @@ class Question(Protocol):
         ...
 
 
-def check_in_indices(question: Question, steps: tuple[Step, ...]) -> Evidence:
+def check_in_indices(question: QuestionInIndices, steps: tuple[Step, ...]) -> Evidence:
     """The evidence for an answer in index notation, and for its matrix form; of a Hessian, after its gradient.
 
     Raises   CheckError if one of them is wrong
@@ -79,7 +65,7 @@ def check_in_indices(question: Question, steps: tuple[Step, ...]) -> Evidence:
     return replace(least, max_error=max((e.max_error or 0.0 for e in checks), default=0.0))
 
 
-def _proved(prover: Prover, question: Question, found: InIndices, arrays: Sequence[Expr]) -> bool:
+def _proved(prover: Prover, question: QuestionInIndices, found: InIndices, arrays: Sequence[Expr]) -> bool:
     """Whether the entries, and the matrix with these entries, are those of a derivative in index form."""
     f, x, twice = question.of, question.wrt, question.kind == "hessian"
     if found.entry is None or not prover.entries_equal(f, x, found.entry, found.indices, twice=twice):

@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import partial
 
 import sympy
-from sympy import Expr, Indexed, KroneckerDelta
+from sympy import Expr, Indexed, KroneckerDelta, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.budget import OutOfTime
@@ -159,6 +159,32 @@ class Prover:
             return self._decided(both, keep=x)
         except StopIteration:
             return None
+
+    def component_equals(
+        self, f: Expr, f_entry: Sequence[object], x: Expr, x_entry: Sequence[object], answer: Expr
+    ) -> bool | None:
+        """Whether the answer is the derivative of one entry of f by one of x, at index symbols that may coincide."""
+        if self.model.has_loops:
+            return None
+        sizes: dict[Expr, Expr] = {}
+        sides: list[list[Symbol | None]] = []
+        for e, entry in ((f, f_entry), (x, x_entry)):
+            names = [*entry, *[None] * (len(shape_of(e)) - len(entry))]  # a vector has no second index
+            sides.append([])
+            for k, n in zip(names, shape_of(e), strict=True):
+                if isinstance(k, Symbol) != (n != 1):
+                    return None
+                if isinstance(k, Symbol) and not same_size(sizes.setdefault(k, n), n):
+                    return None
+                sides[-1].append(k if isinstance(k, Symbol) else None)
+
+        def both(forms: IndexForms) -> tuple[Terms, Terms]:
+            for number, (symbol, n) in enumerate(sizes.items()):
+                forms.free_place(symbol, number, n)
+            at, by = (tuple(None if k is None else forms.places[k] for k in side) for side in sides)
+            return forms.derivative_of(lambda: forms.array(f, *at), x, by), forms.scalar(answer)
+
+        return self._decided(both, keep=x)
 
     def structured_equals(self, f: Expr, x: Expr, answer: Expr, structure: str) -> bool | None:
         """Whether the answer is the gradient by a matrix with tied entries, as defined from the gradient G without ties.

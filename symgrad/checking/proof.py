@@ -35,7 +35,7 @@ def _link(prover: Prover, claim: Claim, link: Expr, layout: Layout | None) -> Ev
     """The evidence for one link, as far as `agrees` is not all there is."""
     check_time()
     if claim.indices or claim.wrt_entry is not None or claim.of_entry is not None:
-        return None
+        return Evidence("proved", PROOF) if _components(prover, claim, link) else None
     if claim.kind == "identity":
         proof, asked = prover.equal(claim.links[0], link) is True, None
     else:
@@ -49,6 +49,16 @@ def _link(prover: Prover, claim: Claim, link: Expr, layout: Layout | None) -> Ev
         assert claim.of is not None and claim.wrt is not None and claim.kind in KINDS  # noqa: S101
         evidence = compare(claim.model, claim.of, claim.wrt, asked, kind=claim.kind, seconds=None)
     return evidence if isinstance(evidence, Evidence) and evidence.level in ("proved", "verified") else None
+
+
+def _components(prover: Prover, claim: Claim, link: Expr) -> bool:
+    """Whether a claim about entries is proved, in index form or not at all."""
+    of, wrt = claim.of, claim.wrt
+    if claim.kind == "identity":
+        return claim.of_entry is claim.wrt_entry is None and prover.equal(claim.links[0], link) is True
+    if claim.kind not in ("gradient", "jacobian") or of is None or wrt is None or is_matrix(link):
+        return False
+    return prover.component_equals(of, claim.of_entry or (), wrt, claim.wrt_entry or (), link) is True
 
 
 def _derivative(prover: Prover, claim: Claim, link: Expr, layout: Layout | None) -> tuple[bool, Expr]:
