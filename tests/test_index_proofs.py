@@ -361,4 +361,4 @@ COMPONENTS = [
 
 @pytest.mark.parametrize(("claim", "given", "shapes", "right"), COMPONENTS)
 def test_claims_about_entries_are_proved_or_refuted(claim: str, given: str, shapes: str, right: bool) -> None:
-    assert verify(claim, given=[given], shapes=shapes).verdict == ("proved" if right else "wrong")
+    assert verify(claim, given=[given], shapes=shapes).verdict == ("proved" if right else "refuted")
