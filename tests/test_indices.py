@@ -201,7 +201,7 @@ REFUSED = (
     ((), "sum(i, x[i] * x[i+1])", "x: n", "goes up to n", 17),
     ((), "sum(i in 0..n, x[i])", "x: n", "goes up to n", 18),
     ((), "sum(p, k, y[p] * G[p-k] * W[k])", "y: n+w-1, G: n, W: w", "goes down to 1 - w", 20),
-    ((), "sum(i, A[i])", "A: n m", "1 indices for a n x m", 8),
+    ((), "sum(i, A[i])", "A: n m", "one index for a n x m", 8),
     ((), "sum(i, j, A[i,j]) * A[5,0]", "A: 4 3", "outside", 23),
     ((), "sum(i, sum(i, x[i]))", "x: n", "bound already", 12),
     ((), "sum(v, E[t[v],0])", "E: u d, t: n", "an index is a letter", 10),
@@ -223,6 +223,29 @@ def test_what_is_refused_says_where(
     assert caught.value.line == 1
     assert caught.value.column == column
     assert "^" in str(caught.value)
+
+
+CONVOLUTION = "Y[o,i,j] = sum(c, a, b, W[o,c,a,b] * X[c,i+a,j+b])"
+LOOP = "x : n\nW : n n\na[0] = x\nfor l in 1..L:\n    z[l,i] = sum(j, W[l][i,j] * a[l-1][j])\n    a[l] = tanh(z[l])"
+
+
+def test_what_would_fit_is_said() -> None:
+    """A row, entries in a loop and the differential of a model by entries are refused with what can be asked instead."""
+    with pytest.raises(SymgradError) as row:
+        derive("sum(i, softplus(A[i] @ x))", "x", shapes="A: m n, x: n")
+    assert row.value.hint == "write entries, such as sum(k, A[i,k] * x[k]), or the whole product A @ x"
+    with pytest.raises(SymgradError) as entries:
+        read_model(LOOP)
+    assert entries.value.hint and "z[l] = .." in entries.value.hint
+    with pytest.raises(SymgradError) as differential:
+        derive(
+            "sum(o, i, j, Y[o,i,j])",
+            "W",
+            given=[CONVOLUTION],
+            shapes="W: n m k l, X: m h w",
+            kind="differential",
+        )
+    assert differential.value.hint and "sum of G[..] * dW[..]" in differential.value.hint
 
 
 def test_a_whole_range_counted_from_one_is_the_whole_axis() -> None:

@@ -175,7 +175,7 @@ def test_what_comes_out_one_by_one_is_a_scalar() -> None:
         ("x + x.T", ShapeError, "a row and a vector", 5),
         ("sum(x, axis=1)", ShapeError, "no axis 1", 13),
         ("x ** y", ShapeError, "exponent", 1),
-        ("A[1]", ShapeError, "1 indices for a m x n", 1),
+        ("A[1]", ShapeError, "one index for a m x n", 1),
         ("softmx(x)", NameUnknownError, "no function softmx", 1),
         ("x(s)", NameUnknownError, "no function x", 1),
         ("sum", ReadError, "sum is a function", 1),

@@ -165,6 +165,13 @@ CRASHING_IN_SYMPY = [
         W1,
         "outer((W2.T @ w2) * (1 - tanh(W1 @ x)**2), x)",
     ),
+    Case(
+        "a layer by its inner weights",
+        W2 * (W1 * x).applyfunc(tanh),
+        W1,
+        "kron(x.T, W2 @ diag(1 - tanh(W1 @ x)**2))",
+        "jacobian",
+    ),
     Case("recurrent network", (H2 - y).T * (H2 - y), X, ""),
     Case("masked factorisation", Trace(MASKED.T * MASKED), U, "-2 * ((T - U @ V.T) * M * M) @ V"),
     Case("masked sum", ones(m).T * MASKED * ones(n), U, "-M @ V"),
@@ -243,7 +250,11 @@ def test_the_answer_is_right_and_as_a_book_prints_it(case: Case) -> None:
         moved = point[key] + sign * (sympy.Matrix(step) if shape else float(step))
         expected.append(numbers(case.f, {**point, key: moved}))
     change = (expected[0] - expected[1]) / 2e-4
-    along = found @ step if case.kind == "jacobian" else np.array([[np.sum(found * step)]])
+    along = (
+        found @ step.reshape(-1, 1, order="F")
+        if case.kind == "jacobian"
+        else np.array([[np.sum(found * step)]])
+    )
     np.testing.assert_allclose(along, change, rtol=2e-6, atol=1e-8)
 
 

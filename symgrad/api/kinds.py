@@ -209,7 +209,11 @@ def _in_indices(model: Model, target: Expr, variable: Expr, kind: Kind) -> Deriv
     """The derivation in index notation, with the matrix form of the answer where it has one."""
     tidy = Simplifier.for_question(model, target)
     if kind == "differential":
-        raise UnsupportedError("a differential is not written in index notation", hint="ask for the gradient")
+        name = leaf_name(variable)
+        raise UnsupportedError(
+            f"the differential by {name} has no matrix form, and none is written in index notation",
+            hint=f"ask for the gradient G by {name}: the differential is the sum of G[..] * d{name}[..]",
+        )
     if kind == "hessian":
         found = hessian_in_indices(model, target, variable)
     elif kind == "jacobian" or not is_scalar(target):

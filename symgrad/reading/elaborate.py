@@ -109,7 +109,12 @@ class Elaborator(Expressions):
         if len(target.children) == 2 and not entries:
             return self._member_definition(part, name, target, formula, index)
         if len(target.children) > 2 and index is not None:
-            self.fail(ReadError, "inside a loop whole arrays are defined, not entries", target)
+            self.fail(
+                ReadError,
+                "inside a loop whole arrays are defined, not entries",
+                target,
+                hint=f"the only index is the layer: {name}[{index}] = .., with @ for sums, as in W[{index}] @ x",
+            )
         if index is not None:
             self.fail(
                 ReadError,

@@ -215,6 +215,14 @@ def read_entry(scope: Expressions, tree: Any) -> Value:
         scope.ranks.setdefault(str(base.children[0]), len(places_of))
     value = scope.read(base)
     places = [_place(scope, i) for i in places_of]
+    if value.kind == "matrix" and len(places) == 1:
+        name = str(base.children[0]) if base.data == "name" else "A"
+        scope.fail(
+            ShapeError,
+            f"one index for a {shape_text(value.shape)}: rows have no name of their own",
+            tree,
+            hint=f"write entries, such as sum(k, {name}[i,k] * x[k]), or the whole product {name} @ x",
+        )
     if value.kind == "scalar" or len(places) != len(value.shape):
         scope.fail(
             ShapeError,
