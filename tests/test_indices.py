@@ -225,7 +225,7 @@ def test_what_is_refused_says_where(
     assert "^" in str(caught.value)
 
 
-CONVOLUTION = "Y[o,i,j] = sum(c, a, b, W[o,c,a,b] * X[c,i+a,j+b])"
+SLIDING = "Y[o,i,j] = sum(c, a, b, W[o,c,a,b] * X[c,i+a,j+b])"
 LOOP = "x : n\nW : n n\na[0] = x\nfor l in 1..L:\n    z[l,i] = sum(j, W[l][i,j] * a[l-1][j])\n    a[l] = tanh(z[l])"
 
 
@@ -241,7 +241,7 @@ def test_what_would_fit_is_said() -> None:
         derive(
             "sum(o, i, j, Y[o,i,j])",
             "W",
-            given=[CONVOLUTION],
+            given=[SLIDING],
             shapes="W: n m k l, X: m h w",
             kind="differential",
         )
