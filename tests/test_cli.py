@@ -148,7 +148,7 @@ def test_given_definitions_and_assumptions(capsys: pytest.CaptureFixture[str]) -
         (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--kind", "laplacian"], 2, "one of"),
         (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--format", "pdf"], 3, "not available"),
         (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--format", "docx"], 2, "no format"),
-        (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--lang", "de"], 2, "de"),
+        (["derive", "x @ x", "--wrt", "x", "--shapes", "x: n", "--lang", "fr"], 2, "fr"),
         (["derive", "missing.sg", "--of", "f", "--wrt", "x"], 2, "missing.sg"),
         (
             ["derive", "sum(kron(A, X) * B)", "--wrt", "X", "--shapes", "A: m n, X: p q, B: m*p n*q"],

@@ -471,3 +471,8 @@ def test_a_corrected_file_keeps_its_form(written: str, tmp_path: Path) -> None:
     path.write_bytes(text.encode())
     assert run(["lint", "--fix", str(path)]) == 0
     assert path.read_bytes() == text.replace(r"\frac{2}{n} X r", r"\frac{2}{n} X^{\top} r", 1).encode()
+
+
+def test_how_a_document_is_read_is_shown() -> None:
+    assert linted("scalar_chain.md").readings == "numbers, all of them"
+    assert "y1: m (labels that sum to one)" in linted("rnn.md").readings

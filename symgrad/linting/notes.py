@@ -453,6 +453,8 @@ class Notes:
 
     def readings(self) -> str:
         """How the names without a declared shape are read."""
+        if self.scalars:
+            return "numbers, all of them"
         labels = self.labels()
         listed = [
             f"{name}: {' x '.join(sizes) if sizes else 'scalar'}{' (labels that sum to one)' if name in labels else ''}"
