@@ -124,6 +124,14 @@ def test_the_printed_program_recomputes_the_counterexample(claim: str) -> None:
     assert abs(printed[0] - printed[1]) > 1e-3
 
 
+def test_the_printed_program_defines_each_name_once() -> None:
+    verdict = verify("df/dx = A @ x", given=["f = x @ A @ x"], shapes="A: n n, x: n")
+    program = snippet(verdict)
+    assert program is not None and program.count("f =") == 1 and "def function(x):" in program
+    claimed, right = _run(program)
+    assert abs(claimed - right) > 1e-3
+
+
 @pytest.mark.parametrize(("claim", "context", "kind"), WRONG, ids=[c for c, *_ in WRONG])
 def test_every_counterexample_of_fractions_differs(claim: str, context: dict[str, Any], kind: str) -> None:
     verdict = verify(claim, **context)

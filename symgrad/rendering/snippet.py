@@ -70,6 +70,7 @@ _HELPERS = {
     "correlate": "def correlate(x, w): return np.correlate(x, w, 'valid')",
     "convolve": "def convolve(x, w): return np.convolve(x, w, 'full')",
 }
+_FUNCTION_NAMES = ("f", "function", "function_of")
 _WORD = re.compile(r"[A-Za-z_]\w*(?=\s*\()|\bpi\b")
 
 
@@ -88,7 +89,13 @@ def snippet(verdict: Verdict) -> str | None:
     except SymgradError:
         return None
     used = {w for line in body for w in _WORD.findall(line)}
-    if unknown := {w for w in used if w not in _HELPERS} - {"array", "f", "print", "zeros_like", "float"}:
+    if unknown := {w for w in used if w not in _HELPERS} - {
+        "array",
+        "print",
+        "zeros_like",
+        "float",
+        *_FUNCTION_NAMES,
+    }:
         return None if unknown else ""
     lines = ["import numpy as np", *(_HELPERS[name] for name in _HELPERS if name in used)]
     lines += [f"{name} = {size}" for name, size in example.sizes.items()]
@@ -121,9 +128,14 @@ def _derivative(verdict: Verdict, link: Expr) -> list[str]:
         if d.symbol != claim.wrt and any(leaf in moved for leaf in leaves(d.value)):
             moved.add(d.symbol)
             inside.append(d)
-    lines = _assigned(definitions)
+    f = next(
+        n
+        for n in _FUNCTION_NAMES
+        if n not in {*(d.name for d in definitions), *example.inputs, *example.sizes}
+    )
+    lines = _assigned(_needed(definitions, inside, [link, claim.of, claim.wrt]))
     lines += [
-        f"def f({variable}):",
+        f"def {f}({variable}):",
         *(f"    {line}" for line in _assigned(inside)),
         f"    return {to_numpy(claim.of)}",
     ]
@@ -147,10 +159,24 @@ def _derivative(verdict: Verdict, link: Expr) -> list[str]:
         lines += ["h = 1e-6", "step = h"]
     lines += [
         f"claimed = {claimed}",
-        f"right = ((f({variable} + step) - f({variable} - step)) / (2 * h)){right}",
+        f"right = (({f}({variable} + step) - {f}({variable} - step)) / (2 * h)){right}",
         "print(float(claimed), float(right))",
     ]
     return lines
+
+
+def _needed(definitions: list[Definition], inside: list[Definition], shown: list[Expr]) -> list[Definition]:
+    """The definitions that the formulas read, and those that the function has no lines for."""
+    own = {d.symbol for d in inside}
+    claim, of, variable = shown
+    needed = {*leaves(claim), variable}
+    needed |= {leaf for e in (of, *(d.value for d in inside)) for leaf in leaves(e) if leaf not in own}
+    found: list[Definition] = []
+    for d in reversed(definitions):
+        if d.symbol in needed:
+            needed |= set(leaves(d.value))
+            found.append(d)
+    return found[::-1]
 
 
 def _assigned(definitions: list[Definition]) -> list[str]:
