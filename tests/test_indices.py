@@ -434,7 +434,7 @@ def _point(derivation: Derivation, sizes: dict[Expr, int]) -> dict[str, np.ndarr
     inputs = dict.fromkeys([*derivation.model.inputs(), *leaves(derivation.of)])
     defined = {d.symbol for d in derivation.model.definitions()}
     return {
-        leaf_name(e): rng.normal(size=tuple(sizes[n] if n in sizes else int(n) for n in e.shape))
+        leaf_name(e): rng.normal(size=tuple(int(n.subs(sizes)) for n in e.shape))
         for e in inputs
         if shape_of(e) and e not in defined
     }
@@ -454,7 +454,46 @@ def _value(
     return np.asarray(Evaluator()(concrete(array, sizes), values))
 
 
-def test_shifted_indices_have_no_einsum() -> None:
+LAYER = ("Y[o,i,j] = sum(c, a, b, W[o,c,a,b] * X[c,i+a,j+b])",)
+LAYERS = "W: n m k l, X: m h w, G: n h-k+1 w-l+1"
+STRIDED = ("Y[i,o] = sum(a, c, W[a,c,o] * X[2*i+a+1,c])",)
+SHIFTED = (
+    # f, definitions, shapes, wrt, the sizes
+    ("sum(o, i, j, G[o,i,j] * Y[o,i,j])", LAYER, LAYERS, "W", "h8 k3 l4 m5 n2 w7"),
+    ("sum(o, i, j, G[o,i,j] * Y[o,i,j])", LAYER, LAYERS, "X", "h8 k3 l4 m5 n2 w7"),
+    ("sum(i, o, Y[i,o]**2)", STRIDED, "W: 3 m n, X: 9 m, Y: 3 n", "W", "m4 n5"),
+    ("sum(i in 0..n-2, D[i] * (X[i+1] - X[i])**3)", (), "X: n, D: n-1", "D", "n6"),
+    ("sum(i, k, T[i,k] * X[i+k])", (), "X: n, T: n-w+1 w", "T", "n7 w3"),
+)
+
+
+@pytest.mark.parametrize("form", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize(("f", "given", "shapes", "wrt", "numbers"), SHIFTED)
+def test_shifted_indices_are_slices_and_windows(
+    f: str, given: tuple[str, ...], shapes: str, wrt: str, numbers: str, form: str
+) -> None:
+    derivation = derive(f, wrt, given=given, shapes=shapes, check=False)
+    derivation = derivation.entrywise or derivation
+    array = None if derivation.indices is None else derivation.indices.array
+    assert array is not None
+    sizes = {sympy.Symbol(w[0], integer=True, positive=True): int(w[1:]) for w in numbers.split()}
+    point = _point(derivation, sizes)
+    make = pytest.importorskip("torch").as_tensor if form == "torch" else np.asarray
+    arguments = {
+        name: make(np.squeeze(value, -1) if value.shape[-1] == 1 else value) for name, value in point.items()
+    }
+    namespace: dict[str, object] = {}
+    exec(compile(derivation.to_code(form), "<generated>", "exec"), namespace)  # noqa: S102 - what is tested
+    function = next(v for k, v in namespace.items() if k.startswith("gradient"))
+    assert callable(function)
+    wanted = inspect.signature(function).parameters
+    got = np.asarray(function(**{k: v for k, v in arguments.items() if k in wanted}))
+    expected = _value(derivation, array, sizes, point)
+    assert got.shape == np.shape(expected) or got.size == np.size(expected)
+    assert np.allclose(got.reshape(np.shape(expected)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_has_no_window_has_no_einsum() -> None:
     derivation = derive(
         "Y", "X", given=["Y[i] = sum(k, W[k] * X[i+k])"], shapes="W: w, X: n", kind="jacobian", check=False
     )

@@ -1,6 +1,6 @@
 """Answers in index notation as programs: every letter is an axis, a sum of products is an einsum.
 
-Shifted indices have no einsum and are refused.
+Shifted indices are slices and windows of their arrays.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sympy import Add, Expr, KroneckerDelta, Mul, Pow, S, Sum, Symbol
+from sympy import Add, Expr, KroneckerDelta, Min, Mul, Pow, S, Sum, Symbol, expand
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.deriving.index_calculus import entry, spelled
@@ -26,6 +26,7 @@ from symgrad.expr import (
 )
 from symgrad.expr.entrywise import function_name
 from symgrad.rendering.letters import answer_index
+from symgrad.rendering.windows import full_range, shift, shifted
 
 if TYPE_CHECKING:
     from symgrad.api import Derivation
@@ -47,7 +48,7 @@ _Array = tuple[str, tuple[Expr, ...]]
 def index_code(derivation: Derivation, form: str = "numpy") -> str:
     """A function for an answer in index notation; its axes are the indices in their order.
 
-    Raises   UnsupportedError for shifted indices and for what has no array code
+    Raises   UnsupportedError for what has no array code
     """
     found = derivation.indices
     if found is None or found.entry is None:
@@ -55,7 +56,7 @@ def index_code(derivation: Derivation, form: str = "numpy") -> str:
     first, module = _MODULES[form]
     sizes = dict(found.indices)
     writer = _Writer(module, sizes)
-    lines = _definitions(derivation, found.entry, writer)
+    _define(derivation, found.entry, writer)
     text = writer.whole(found.entry, [k for k, _ in found.indices])
     inputs = [s for s in _inputs(derivation, found.entry) if not _is_size(s)]
     if derivation.wrt not in inputs and not writer.used <= {n for s in inputs for n in _axes(s)}:
@@ -73,7 +74,7 @@ def index_code(derivation: Derivation, form: str = "numpy") -> str:
         f"        {shape}",
         '    """',
     ]
-    body = [*_size_lines(writer.used, inputs), *lines, f"return {text}"]
+    body = [*_size_lines(writer.used, inputs), *writer.lines, f"return {text}"]
     return "\n".join([first, "", "", head, *about, *(f"    {line}" for line in body)]) + "\n"
 
 
@@ -102,14 +103,13 @@ def _inputs(derivation: Derivation, answer: Expr) -> list[Expr]:
     return sorted(needed, key=order.index)
 
 
-def _definitions(derivation: Derivation, answer: Expr, writer: _Writer) -> list[str]:
-    """The definitions that the answer needs, one a line."""
+def _define(derivation: Derivation, answer: Expr, writer: _Writer) -> None:
+    """Write the definitions that the answer needs, one a line."""
     definitions = list(derivation.model.definitions())
     needed = set(leaves(answer))
     for d in reversed(definitions):
         if d.symbol in needed:
             needed |= set(leaves(d.value))
-    lines = []
     for d in definitions:
         if d.symbol not in needed:
             continue
@@ -118,8 +118,8 @@ def _definitions(derivation: Derivation, answer: Expr, writer: _Writer) -> list[
         places = ix.of(shape, "ijkl") if shape else ()
         letters = [k for k in places if not k.is_Number]
         writer.sizes |= {k: n for k, n in zip(places, shape, strict=True) if not k.is_Number}
-        lines.append(f"{leaf_name(d.symbol)} = {writer.whole(entry(d.value, *places, indices=ix), letters)}")
-    return lines
+        value = writer.whole(entry(d.value, *places, indices=ix), letters)
+        writer.lines.append(f"{leaf_name(d.symbol)} = {value}")
 
 
 def _size_lines(used: Iterable[Expr], inputs: Sequence[Expr]) -> list[str]:
@@ -142,6 +142,9 @@ class _Writer:
     def __init__(self, module: str, sizes: Mapping[Expr, Expr]) -> None:
         self.module, self.sizes = module, dict(sizes)
         self.used: set[Expr] = set()
+        self.lines: list[str] = []
+        self._views: dict[tuple[Expr, ...], _Array] = {}
+        self._padded: set[Expr] = set()
         self.order: list[Expr] = []
 
     def whole(self, e: Expr, letters: Sequence[Expr]) -> str:
@@ -175,9 +178,9 @@ class _Writer:
             return f"{self.module}.eye({self.size(self.sizes[i])})", (i, j)
         if isinstance(e, Sum):
             for k, lower, upper in e.limits:
-                if lower != 0:
-                    raise UnsupportedError("a sum over a part of a range has no einsum")
-                self.sizes[k] = upper + 1
+                self.sizes[k] = (
+                    upper + 1 if lower == 0 and not upper.has(Min) else self._whole_range(e, k, lower, upper)
+                )
             return self._product(e.function, [limit[0] for limit in reversed(e.limits)])
         if isinstance(e, Mul):
             return self._product(e, [])
@@ -206,12 +209,56 @@ class _Writer:
             raise UnsupportedError(f"the entries of {array} have no einsum")
         if isinstance(e, MatrixElement) and array.shape[1] == 1:
             places = places[:1]
-        if any(not k.is_Integer and k not in self.sizes for k in places):
-            raise UnsupportedError(f"{e} has no einsum: its indices are shifted")
+        if any(
+            not k.is_Integer and not self._is_whole(k, n) for k, n in zip(places, _axes(array), strict=True)
+        ):
+            return self._view(e, array, places)
         text = leaf_name(array)
         if any(k.is_Integer for k in places):
             text += "[" + ", ".join(str(k) if k.is_Integer else ":" for k in places) + "]"
         letters = tuple(k for k in places if not k.is_Integer)
+        if len(set(letters)) < len(letters):
+            own = tuple(dict.fromkeys(letters))
+            return self._einsum([(text, letters)], own), own
+        return text, letters
+
+    def _whole_range(self, e: Expr, k: Expr, lower: Expr, upper: Expr) -> Expr:
+        """How far a sum over a part of a range goes when an entry of it is zero outside its array."""
+        for found in e.function.atoms(MatrixElement, TensorElement):
+            array, *places = found.args
+            size = full_range(k, lower, upper, list(zip(places, array.shape, strict=True)))
+            if size is not None:
+                self._padded.add(found)
+                return size
+        raise UnsupportedError("a sum over a part of a range has no einsum")
+
+    def _is_whole(self, place: Expr, axis: Expr) -> bool:
+        """Whether a place is a letter that goes over all of an axis."""
+        return place in self.sizes and expand(self.sizes[place] - axis) == 0
+
+    def _view(self, e: Expr, array: Expr, places: Sequence[Expr]) -> _Array:
+        """An array with shifted indices: a name for its slices and windows, and their letters."""
+        key = (e, *(self.sizes[k] for k in sorted(e.free_symbols & set(self.sizes), key=str)))
+        if key not in self._views:
+            whole = [self._is_whole(k, n) for k, n in zip(places, _axes(array), strict=True)]
+            axes = [k if w else shift(k, self.sizes) for k, w in zip(places, whole, strict=True)]
+            if any(own is None for own in axes):
+                raise UnsupportedError(f"{e} has no einsum: its indices are shifted")
+            name, shape = leaf_name(array), list(_axes(array))
+            steps, letters = shifted(
+                self.module,
+                [own for own in axes if own is not None],
+                shape,
+                self.sizes,
+                self.size,
+                e in self._padded,
+            )
+            text, view = name, f"{name}_view" if not self._views else f"{name}_view{len(self._views) + 1}"
+            for step in steps:
+                self.lines.append(f"{view} = {step.format(text)}")
+                text = view
+            self._views[key] = text, letters
+        text, letters = self._views[key]
         if len(set(letters)) < len(letters):
             own = tuple(dict.fromkeys(letters))
             return self._einsum([(text, letters)], own), own
