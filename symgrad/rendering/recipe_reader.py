@@ -268,7 +268,7 @@ class RecipeReader:
                 line=line,
                 column=error.column or 1,
                 details=error.details,
-                hint=error.hint,
+                hint=error.hint and error.hint.replace("--shapes ", "in the text, "),
             ) from error
         written = self.values(name, table.get("values", {}), model, start)
         return RecipeModel(
