@@ -141,8 +141,10 @@ def inline_tex(content: Inline, style: str = "") -> Rendered:
 
 
 def shown_tex(content: Inline) -> Rendered:
-    """A cell of a table, with its fractions in full size."""
-    return inline_tex(content, r"\displaystyle ")
+    """A cell of a table, with its fractions in full size; a formula alone is made to fit."""
+    shown = inline_tex(content, r"\displaystyle ")
+    alone = len(content) == 1 and isinstance(content[0], Formula)
+    return Rendered(rf"\fit{{{shown}}}") if alone else shown
 
 
 def inline_text(content: Inline) -> Rendered:
