@@ -47,6 +47,12 @@ class IndexFunctions(Relations):
                 return [Term(t.coefficient**e, factors)]
             if t.coefficient == 1:  # (x y)^k = x^k y^k for an integer k
                 return [Term(t.coefficient, factors)]
+        if len(base) == 1 and not base[0].bound and base[0].coefficient == 1:
+            factors = base[0].factors
+            if all(
+                self._has_words(h, _POSITIVE) for h, _, _ in factors
+            ):  # sqrt(x y) = sqrt(x) sqrt(y), entry by entry
+                return [Term(Fraction(1), tuple((h, idx, multiply_exponents(x, e)) for h, idx, x in factors))]
         if len(base) == 1 and not isinstance(e, int):
             split = self._power_of_product(base[0], e, used_in(indices))
             if split is not None:
