@@ -179,12 +179,21 @@ def test_a_name_that_the_text_declares_as_a_function_is_its_own() -> None:
         ("z = average_pool1d(W, window=0)", "window 0 is no window", 30),
         ("z = average_pool1d(W, stride=n)", "stride n is no stride", 30),
         ("z = norm(average_pool1d(W))", "stands alone", 10),
+        ("out = mlp(x, L, n)", "takes one name", 7),
+        ("out = mlp(x); a = x", "a is a name of mlp", 7),
+        ("out = mlp(x); other = mlp(y)", "is a name of mlp", 9),
+        ("u : d; out = mlp(u)", "u is declared d, but the width of mlp is n", 7),
     ],
 )
 def test_what_does_not_fit_is_refused_where_it_stands(text: str, message: str, column: int) -> None:
     with pytest.raises(SymgradError, match=message) as caught:
-        read_model(text + "\n", shapes="W: m n, x: m, b: m, g: m, y: m")
-    assert (caught.value.line, caught.value.column) == (1, column)
+        read_model(
+            text.replace("; ", "\n") + "\n",
+            shapes="W: m n, b: m, g: m" + ("" if "mlp(" in text else ", x: m"),
+        )
+    assert caught.value.column == column
+    if ";" not in text:
+        assert caught.value.line == 1
 
 
 def test_an_unknown_loss_or_layer_is_named() -> None:

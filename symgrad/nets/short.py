@@ -16,7 +16,7 @@ from symgrad.expr.functions import FUNCTIONS
 from symgrad.nets.layers import LAYERS
 from symgrad.nets.losses import LOSSES
 from symgrad.nets.networks import BLOCKS
-from symgrad.nets.row import Row
+from symgrad.nets.row import Block, Row
 
 __all__ = ["ROWS", "ShortForms", "has_short_forms"]
 
@@ -47,6 +47,7 @@ class ShortForms:
     own: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     used: set[str] = field(default_factory=set)
+    networks: set[str] = field(default_factory=set)
     count: int = 0
 
     def written_out(self, line: str, number: int) -> list[str]:
@@ -187,7 +188,13 @@ class ShortForms:
             )
         inputs = [a for a in found[3] if "=" not in a]
         if len(inputs) != 1 or not _NAME.fullmatch(inputs[0]):
-            self._fail(line, number, called, f"{called} takes one name, its input", f"write {called}(x)")
+            self._fail(
+                line,
+                number,
+                called,
+                f"{called} takes one name, its input",
+                f"options are given by name: {BLOCKS[called].call}",
+            )
         options = dict(block.options)
         for piece in (a for a in found[3] if "=" in a):
             key, _, value = (p.strip() for p in piece.partition("="))
@@ -196,9 +203,36 @@ class ShortForms:
                 self._fail(line, number, key, f"{called} has no option {key}", f"its options are {known}")
             options[key] = value
         self._check(options, line, number)
+        self._check_names(block, inputs[0], found[3], line, number)
         letters = _letters(options)
         text = cleandoc(block.text).format(x=inputs[0], out=out, **letters, **options)
         return [written for row in text.splitlines() for written in self.written_out(row, number)]
+
+    def _check_names(self, block: Block, x: str, arguments: list[str], line: str, number: int) -> None:
+        """The names of a network are its own, and its input has the width that it is declared with."""
+        mine = set(re.findall(r"^\s*([A-Za-z_]\w*)(?:\[.*?\])? [:=]", block.text, re.MULTILINE))
+        declared = list(_DECLARED.finditer(self.source))
+        taken = sorted(mine & ({m[1] for m in declared if m[2] is None} | self.networks))
+        if taken:
+            self._fail(
+                line,
+                number,
+                block.name,
+                f"{taken[0]} is a name of {block.name}, and is defined elsewhere in this model",
+                f"{block.name} defines {', '.join(sorted(mine))}; a second network is written out with other names",
+            )
+        self.networks |= mine
+        said = next((m[2].split() for m in declared if m[1] == x and m[2] is not None), None)
+        if said and "{x} : {width}" in block.text and not any(a.startswith("width") for a in arguments):
+            width = block.options["width"]
+            if said[0] != width:
+                self._fail(
+                    line,
+                    number,
+                    block.name,
+                    f"{x} is declared {said[0]}, but the width of {block.name} is {width} if it is not given",
+                    f"write {block.name}({x}, width={said[0]})",
+                )
 
     def _check(self, options: dict[str, str], line: str, number: int) -> None:
         for key, value in options.items():

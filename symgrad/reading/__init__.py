@@ -152,7 +152,10 @@ def _declared(
             smooth.add(name)
             continue
         if name in sizes and sizes[name] != dims:
-            raise ReadError(f"{name} is declared twice", source=text, line=part.line, column=part.indent + 1)
+            both = f"as {' '.join(sizes[name]) or 'a scalar'} and as {' '.join(dims) or 'a scalar'}"
+            raise ReadError(
+                f"{name} is declared twice, {both}", source=text, line=part.line, column=part.indent + 1
+            )
         sizes |= shape_lists({name: list(dims)})
         if given:
             words[name] = words.get(name, frozenset()) | set(given)
