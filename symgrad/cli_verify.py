@@ -225,7 +225,8 @@ def lint(files: tuple[str, ...], **options: Any) -> None:
     from symgrad.files import read_text, write_text
     from symgrad.linting import lint as lint_it
     from symgrad.linting import render
-    from symgrad.linting.report import FORMATS
+    from symgrad.linting.report import FORMATS, readings
+    from symgrad.rendering.phrases import load
 
     if options["form"] not in FORMATS:
         raise click.UsageError(f"there is no format {options['form']!r}; available: {', '.join(FORMATS)}")
@@ -258,7 +259,9 @@ def lint(files: tuple[str, ...], **options: Any) -> None:
     write_answer(render(reports, options["form"], options["lang"]), options["output"])
     for report in reports:
         if report.readings:
-            click.echo(f"{report.file}: shapes that nobody declared were read as {report.readings}", err=True)
+            said = load(options["lang"]).phrases["lint.readings"]
+            listed = readings(report, options["lang"])
+            click.echo(f"{report.file}: " + said.replace("{readings}", listed), err=True)
         _summary(report)
     if any(r.refuted for r in reports):
         sys.exit(1)

@@ -170,7 +170,7 @@ def test_two_languages_stand_below_one_another_where_there_is_no_room(page: Any)
 
 
 def test_only_what_scrolls_is_a_stop_of_the_keyboard(page: Any) -> None:
-    stops = """[...document.querySelectorAll('.formula')].filter(e => e.tabIndex === 0)
-        .every(e => e.scrollWidth > e.clientWidth)"""
+    stops = """document.fonts.ready.then(() => [...document.querySelectorAll('.formula')].filter(e => e.tabIndex === 0)
+        .every(e => e.scrollWidth > e.clientWidth))"""
     for width in (NARROW, WIDE):
         assert page("softmax.instructor.en", width).evaluate(stops)

@@ -19,6 +19,7 @@ from symgrad.linting import CODES, lint, render
 from symgrad.linting.checker import Reason, Report
 from symgrad.linting.fixing import corrected, difference
 from symgrad.linting.prose import said_by_formula, said_by_sentence
+from symgrad.linting.report import readings
 from symgrad.reading.document import read_document, scan
 
 LECTURE = r"""# Least squares
@@ -261,7 +262,7 @@ def test_a_formula_for_scalars_is_called_so_where_nobody_said_what_is_a_matrix()
     report = lint("a.md", text)
     verdict = report.findings[1].verdict
     assert verdict is not None and verdict.kind == "right only for scalars"
-    assert "W2: q x r" in report.readings
+    assert "W2: q x r" in readings(report)
 
 
 def test_a_claim_before_its_definition_is_checked_with_the_whole_document() -> None:
@@ -474,5 +475,6 @@ def test_a_corrected_file_keeps_its_form(written: str, tmp_path: Path) -> None:
 
 
 def test_how_a_document_is_read_is_shown() -> None:
-    assert linted("scalar_chain.md").readings == "numbers, all of them"
-    assert "y1: m (labels that sum to one)" in linted("rnn.md").readings
+    assert readings(linted("scalar_chain.md")) == "numbers, all of them"
+    assert readings(linted("scalar_chain.md"), "zh") == "全部是数"
+    assert "y1: m (labels that sum to one)" in readings(linted("rnn.md"))

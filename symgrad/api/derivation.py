@@ -109,6 +109,7 @@ class Derivation:
     def to_sympy(self) -> Expr:
         """The final form in SymPy's own classes, for `subs`, `as_explicit`, `doit` and SymPy's functions.
 
+        >>> from symgrad import derive
         >>> derive("x @ A @ x", "x", shapes="A: n n, x: n").to_sympy()
         (A + A.T)*x
 

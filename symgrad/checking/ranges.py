@@ -60,7 +60,8 @@ class Ranges:
         """Whether e >= 0 for all values of the indices, of which it is a linear function.
 
         >>> l, L = Symbol("l", integer=True), Symbol("L", integer=True, positive=True)
-        >>> Ranges(((l, Integer(1), L),)).nonnegative(L - l), Ranges(((l, Integer(1), L),)).nonnegative(L - l - 1)
+        >>> layers = Ranges(((l, S.One, L),))
+        >>> layers.nonnegative(L - l), layers.nonnegative(L - l - 1)
         (True, False)
         """
         e = expand(e)

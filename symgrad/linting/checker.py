@@ -12,7 +12,7 @@ from typing import Any, Literal
 from symgrad.checking.verdict import Note
 from symgrad.errors import NameUnknownError, SymgradError
 from symgrad.expr import Model, is_matrix, is_scalar, leaves
-from symgrad.linting.notes import Notes
+from symgrad.linting.notes import Notes, Readings
 from symgrad.linting.overview import overview
 from symgrad.linting.prose import GENERIC, LAYERS, said_by_formula, said_by_sentence, symbols_in
 from symgrad.reading.claim import Claim, Context
@@ -106,7 +106,7 @@ class Report:
     file: str
     findings: list[Finding] = field(default_factory=list)
     problems: list[tuple[Problem, int | None]] = field(default_factory=list)
-    readings: str = ""
+    readings: Readings = field(default_factory=Readings)
     mark: str = "l"
     document: Any = None
 

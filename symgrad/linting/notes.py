@@ -80,6 +80,20 @@ _MOST_AFTER_SPREAD = 24  # a number that is added to all entries is taken then
 _SIZES = ("m", "n", "p", "q", "r", "s", "u", "v", *(f"size{i}" for i in range(1, 30)))
 
 
+@dataclass(frozen=True)
+class Readings:
+    """How names are read whose shapes nobody declared: their sizes, and whether they are labels that sum to one.
+
+    numbers   everything in the document is a number
+    """
+
+    names: tuple[tuple[str, tuple[str, ...], bool], ...] = ()
+    numbers: bool = False
+
+    def __bool__(self) -> bool:
+        return self.numbers or bool(self.names)
+
+
 @dataclass
 class Notes:
     """The definitions so far, and what is said of the names.
@@ -451,17 +465,18 @@ class Notes:
         )
         return True
 
-    def readings(self) -> str:
+    def readings(self) -> Readings:
         """How the names without a declared shape are read."""
         if self.scalars:
-            return "numbers, all of them"
+            return Readings(numbers=True)
         labels = self.labels()
-        listed = [
-            f"{name}: {' x '.join(sizes) if sizes else 'scalar'}{' (labels that sum to one)' if name in labels else ''}"
-            for name, sizes in sorted(self.guessed.items())
-            if name in self.model.symbols or sizes
-        ]
-        return ", ".join(listed)
+        return Readings(
+            tuple(
+                (name, tuple(map(str, sizes)), name in labels)
+                for name, sizes in sorted(self.guessed.items())
+                if name in self.model.symbols or sizes
+            )
+        )
 
     def shape_of(self, name: str) -> str:
         """The shape of a name in words."""

@@ -12,7 +12,7 @@ from symgrad.rendering.latex import to_latex
 from symgrad.rendering.phrases import load
 from symgrad.rendering.verdict import message, shown, spelt
 
-__all__ = ["CODES", "FORMATS", "code_of", "render", "skipped", "to_json"]
+__all__ = ["CODES", "FORMATS", "code_of", "readings", "render", "skipped", "to_json"]
 
 FORMATS = ("text", "json", "github", "sarif")
 
@@ -40,7 +40,7 @@ def render(reports: Iterable[Report], form: str = "text", lang: str = "en") -> s
     """All findings in a format."""
     listed = list(reports)
     if form == "json":
-        rows = [to_json(f, lang) for r in listed for f in r.findings]
+        rows = [{**to_json(f, lang), "readings": readings(r, lang)} for r in listed for f in r.findings]
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if form == "sarif":
         return json.dumps(_sarif(listed, lang), ensure_ascii=False, indent=2) + "\n"
@@ -88,6 +88,18 @@ def skipped(reasons: Iterable[Reason | None], lang: str = "en") -> str:
     """Why a formula was skipped, in words."""
     phrases = load(lang).phrases
     return "; ".join(phrases[f"lint.{r.key}"].replace("{what}", r.what) for r in reasons if r is not None)
+
+
+def readings(report: Report, lang: str = "en") -> str:
+    """How names without a declared shape were read, in words; nothing where all were declared."""
+    phrases = load(lang).phrases
+    if report.readings.numbers:
+        return phrases["lint.all_numbers"]
+    listed = []
+    for name, sizes, labels in report.readings.names:
+        shape = " x ".join(sizes) if sizes else phrases["lint.scalar"]
+        listed.append(f"{name}: {shape}" + (f" ({phrases['lint.labels']})" if labels else ""))
+    return ", ".join(listed)
 
 
 def _github(text: str) -> str:
