@@ -83,7 +83,7 @@ HOSTILE: dict[str, str] = {
     # TeX that is a program
     "input": "\\input{/etc/passwd}",
     "include": "\\include{/etc/passwd} = x",
-    "write18": "\\immediate\\write18{touch /tmp/owned}",
+    "write18": "\\immediate\\write18{touch owned}",
     "openout": "\\newwrite\\f\\openout\\f=x.tex",
     "a macro that calls itself": "\\def\\x{\\x\\x}\\x",
     "a macro that grows": "".join(

@@ -19,6 +19,7 @@ from symgrad.errors import (
 )
 from symgrad.expr import (
     Definition,
+    Model,
     add,
     differential,
     gradient,
@@ -421,7 +422,7 @@ class Claims(LeftSides):
             fail_at(ShapeError, "the size of an identity or a vector of ones is not known", self.text, 0,
                     "write I_n or \\mathbf{1}_n")  # fmt: skip
 
-    def _extended(self, links: tuple[Expr, ...]):  # type: ignore[no-untyped-def]
+    def _extended(self, links: tuple[Expr, ...]) -> Model:
         """The model with the names that only the claim uses."""
         model = self.setting.model
         more = {leaf_name(leaf): leaf for e in links for leaf in leaves(e) if not has_index(leaf)}
