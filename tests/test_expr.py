@@ -19,7 +19,6 @@ from symgrad.expr import (
     Model,
     OrderedProduct,
     Softmax,
-    Unifier,
     add,
     apply,
     correlate,
@@ -43,7 +42,6 @@ from symgrad.expr import (
     power,
     printed_size,
     rebuild,
-    same_size,
     scalar,
     scale,
     size,
@@ -209,18 +207,6 @@ def test_a_bound_index_is_left_alone_by_substitution() -> None:
     total = MatrixSum(b[k], k, S.One, L)
     assert total.subs(k, 5) == total
     assert total.subs(L, 5).bounds == (1, 5)
-
-
-def test_sizes_unify_only_where_they_are_known_to_agree() -> None:
-    u = Unifier()
-    a, n, m, k = u.fresh(), size("n"), size("m"), size("k")
-    assert not u.unify(n, m)
-    assert u.unify(a + k - 1, n)
-    assert same_size(u.resolve(a), n - k + 1)
-    assert u.is_known(a)
-    assert not u.is_known(u.fresh())
-    equal = Unifier([(m, n)])
-    assert equal.unify(m, n)
 
 
 def test_lower_and_lift_are_inverse() -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import sympy
-from sympy import Dummy, Expr, Integer, Symbol
+from sympy import Expr, Integer, Symbol
 
 from symgrad.errors import ShapeError
 
 __all__ = [
-    "Unifier",
     "expression",
     "is_column",
     "is_matrix",
@@ -106,57 +105,3 @@ def shape_text(shape: Iterable[Expr]) -> str:
     if sizes[-1] == "1" and len(sizes) == 2:
         sizes.pop()
     return " x ".join(sizes)
-
-
-class Unifier:
-    """Sizes that are still unknown are dummies; unifying two sizes binds a dummy or finds a clash.
-
-    >>> u = Unifier()
-    >>> a = u.fresh()
-    >>> u.unify(a, size("n")), u.unify(a, size("m"))
-    (True, False)
-    >>> u.resolve(a)
-    n
-    """
-
-    def __init__(self, equal: Iterable[tuple[Expr, Expr]] = ()) -> None:
-        self._bound: dict[Expr, Expr] = {}
-        for a, b in equal:
-            a, b = self.resolve(a), self.resolve(b)
-            if a != b:
-                self._bound[b] = a
-
-    def fresh(self, hint: str = "n") -> Expr:
-        """A size that is not known yet."""
-        return Dummy(hint, integer=True, positive=True)
-
-    def resolve(self, s: Expr) -> Expr:
-        """What is known of a size."""
-        while s in self._bound:
-            s = self._bound[s]
-        if not s.is_Atom and self._bound:
-            again = s.xreplace({a: self.resolve(a) for a in s.free_symbols})
-            return again if again == s else self.resolve(again)
-        return s
-
-    def unify(self, a: Expr, b: Expr) -> bool:
-        """Make two sizes equal; False if they are known to differ, or not known to agree."""
-        a, b = self.resolve(a), self.resolve(b)
-        if same_size(a, b):
-            return True
-        for one, other in ((a, b), (b, a)):
-            if isinstance(one, Dummy) and not other.has(one):
-                self._bound[one] = other
-                return True
-            # A single unknown in a sum: x of length p + k - 1 against a known length.
-            unknown = [d for d in one.free_symbols if isinstance(d, Dummy)]
-            if one.is_Add and len(unknown) == 1 and sympy.diff(one, unknown[0]) == 1:
-                rest = sympy.expand(other - (one - unknown[0]))
-                if not rest.has(unknown[0]):
-                    self._bound[unknown[0]] = rest
-                    return True
-        return False
-
-    def is_known(self, s: Expr) -> bool:
-        """Whether no dummy is left in it."""
-        return not any(isinstance(d, Dummy) for d in self.resolve(s).free_symbols)

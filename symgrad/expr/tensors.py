@@ -286,10 +286,6 @@ class Indices:
             S.Zero if n == 1 and len(shape) == 2 else self.fresh(letters[k:]) for k, n in enumerate(shape)
         )
 
-    def reserve(self, names: Iterable[str]) -> None:
-        """Take names out of use."""
-        self._taken |= set(names)
-
 
 def replace_index(e: Expr, index: Expr, by: Expr) -> Expr:
     """The expression with a free index replaced; bound indices of the same name are left alone.

@@ -217,7 +217,6 @@ class Calls(Functions):
         x = self.read(argument).expr
         if not is_leaf(x) or not is_scalar(x) or not self.depends_on(value.expr, x):
             return None
-        self.saw_derivative = True
         return Val(gradient(value.expr, x)), 2
 
     def _is_plain(self, node: Node) -> bool:

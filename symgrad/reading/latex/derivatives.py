@@ -103,7 +103,6 @@ class Derivatives(Ranges):
             return None
         of = scope.increments_of
         if of is not None and is_scalar(of):
-            self.saw_derivative = True
             return scope.oriented(gradient(of, untransposed(inside.expr))), left
         if "d" in scope.names or "d" in scope.sizes:
             self.fail(
@@ -164,7 +163,6 @@ class Derivatives(Ranges):
         named = self._named_derivative(of, wrt)
         if named is not None:
             return named
-        self.saw_derivative = True
         return self._open_derivative(of, wrt, node)
 
     def quantity(self, parts: list[Node], node: Node) -> Val:

@@ -54,7 +54,6 @@ class Powers:
         self.scope = scope
         self.symbol_of = symbol_of
         self.introduced: list[tuple[Node, Node]] = []
-        self.saw_derivative = False
 
     def fail(
         self,

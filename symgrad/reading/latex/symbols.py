@@ -182,7 +182,6 @@ class Symbols(Conditions):
                 node,
                 "a prime is the derivative of a function, or a transpose",
             )
-        self.saw_derivative = True
         self.scope.note(f"the prime in {self.shown(node)} is the derivative by {x}")
         return Val(gradient(e, x))
 
