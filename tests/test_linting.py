@@ -16,7 +16,7 @@ from symgrad.checking.diagnose import KINDS_OF_SLIP
 from symgrad.cli import run
 from symgrad.errors import ReadError
 from symgrad.linting import CODES, lint, render
-from symgrad.linting.checker import Reason, Report
+from symgrad.linting.findings import Reason, Report
 from symgrad.linting.fixing import corrected, difference
 from symgrad.linting.prose import said_by_formula, said_by_sentence
 from symgrad.linting.report import readings

@@ -16,7 +16,8 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.errors import SymgradError
 from symgrad.expr import is_matrix, leaf_name, leaves, substitute, walk
-from symgrad.linting.checker import Part, Report, symbols_in_node, with_fonts
+from symgrad.linting.findings import Part, Report
+from symgrad.linting.statements import symbols_in_node, with_fonts
 from symgrad.reading.latex.tree import parse_statements, walk_nodes
 from symgrad.rendering.latex import to_latex
 from symgrad.verifying import verdict_on

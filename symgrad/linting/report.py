@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from symgrad.checking.diagnose import KINDS_OF_SLIP
-from symgrad.linting.checker import Finding, Reason, Report
+from symgrad.linting.findings import Finding, Reason, Report
 from symgrad.rendering.latex import to_latex
 from symgrad.rendering.phrases import load
 from symgrad.rendering.verdict import message, shown, spelt
