@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sympy import Expr
 
 from symgrad import Derivation, derive
 from symgrad.batch import answer_line
-from symgrad.checking.entries import check_array
+from symgrad.checking.entries import check_array, check_in_indices
 from symgrad.checking.evaluate import Evaluator, concrete
 from symgrad.checking.numeric import check_gradient
 from symgrad.errors import CheckError, SymgradError, UnsupportedError
@@ -230,22 +231,75 @@ LOOP = "x : n\nW : n n\na[0] = x\nfor l in 1..L:\n    z[l,i] = sum(j, W[l][i,j] 
 
 
 def test_what_would_fit_is_said() -> None:
-    """A row, entries in a loop and the differential of a model by entries are refused with what can be asked instead."""
+    """A row and entries in a loop are refused with what can be asked instead."""
     with pytest.raises(SymgradError) as row:
         derive("sum(i, softplus(A[i] @ x))", "x", shapes="A: m n, x: n")
     assert row.value.hint == "write entries, such as sum(k, A[i,k] * x[k]), or the whole product A @ x"
     with pytest.raises(SymgradError) as entries:
         read_model(LOOP)
     assert entries.value.hint and "z[l] = .." in entries.value.hint
-    with pytest.raises(SymgradError) as differential:
-        derive(
-            "sum(o, i, j, Y[o,i,j])",
-            "W",
-            given=[SLIDING],
-            shapes="W: n m k l, X: m h w",
-            kind="differential",
+
+
+DIFFERENTIALS = (
+    # f, definitions, shapes, wrt, the differential
+    ("sum(i, j, k, T[i,j,k]**2)", (), "T: m n p", "T", "df = 2 * sum(i, j, k, T[i, j, k] * dT[i, j, k])"),
+    (
+        "sum(o, i, j, G[o,i,j] * Y[o,i,j])",
+        (SLIDING,),
+        "W: n m k l, X: m h w, G: n h-k+1 w-l+1",
+        "W",
+        "df = sum(o, c, a, b, sum(i, j, G[o, i, j] * X[c, a+i, b+j]) * dW[o, c, a, b])",
+    ),
+    (
+        "O",
+        (
+            "S[h,i,j] = sum(d, Q[h,i,d] * K[h,j,d])",
+            "P[h,i,j] = exp(S[h,i,j]) / sum(l, exp(S[h,i,l]))",
+            "O[h,i,e] = sum(j, P[h,i,j] * V[h,j,e])",
+        ),
+        "Q: r m q, K: r n q, V: r n v",
+        "K",
+        "dO[h,i,e] = sum(j, (sum(d, Q[h, i, d] * dK[h, j, d]) - "
+        "sum(k, sum(d, Q[h, i, d] * dK[h, k, d]) * P[h, i, k])) * P[h, i, j] * V[h, j, e])",
+    ),
+    (
+        "z",
+        ("z[i] = sum(j, k, T[i,j,k] * x[j] * x[k])",),
+        "T: m n n, x: n",
+        "x",
+        "dz[i] = sum(j, k, (dx[j] * x[k] + dx[k] * x[j]) * T[i, j, k])",
+    ),
+    # where there is a matrix form, that is the answer
+    ("Z", ("Z[i,k] = sum(j, A[i,j] * B[j,k])",), "A: n m, B: m p", "A", "dA @ B"),
+    ("sum(i, log(sum(j, exp(X[i,j]))))", (), "X: m n", "X", "sum(softmax(X, axis=1) * dX)"),
+)
+
+
+@pytest.mark.parametrize(("f", "given", "shapes", "wrt", "answer"), DIFFERENTIALS)
+def test_differentials_of_models_by_entries(
+    f: str, given: tuple[str, ...], shapes: str, wrt: str, answer: str
+) -> None:
+    derivation = derive(f, wrt, given=given, shapes=shapes, kind="differential")
+    assert (answer_index(derivation) or derivation.to_numpy()) == answer
+    assert derivation.evidence.level == "proved"
+    assert all(s.evidence.level in PASSED for s in derivation.steps)
+
+
+def test_a_wrong_differential_by_entries_is_found() -> None:
+    """Planted mistakes: a factor, an index, a sign."""
+    given, shapes = ["T[i,j,k] = sum(r, A[i,r] * B[j,r] * C[k,r])"], "A: m q, B: n q, C: p q"
+    right = derive("T", "A", given=given, shapes=shapes, kind="differential")
+    for wrong in ("2 * B[j,r] * C[k,r] * dA[i,r]", "B[j,r] * C[k,r] * A[i,r]", "-B[j,r] * C[k,r] * dA[i,r]"):
+        model, _ = read_question(
+            "D", definitions=[f"D[i,j,k] = sum(r, {wrong})"], shapes=f"{shapes}, dA: m q"
         )
-    assert differential.value.hint and "sum of G[..] * dW[..]" in differential.value.hint
+        body = next(model.definitions()).value
+        assert right.indices is not None
+        planted = replace(
+            right.indices, entry=body.body, indices=tuple(zip(body.indices, body.sizes, strict=True))
+        )
+        with pytest.raises(CheckError):
+            check_in_indices(replace(right, indices=planted), right.steps)
 
 
 def test_a_whole_range_counted_from_one_is_the_whole_axis() -> None:

@@ -10,6 +10,7 @@ from sympy import Expr
 from symgrad.api.derivation import Derivation, Kind, Method
 from symgrad.deriving.backprop import backprop, expand, needed_steps
 from symgrad.deriving.by_entries import (
+    differential_in_indices,
     gradient_in_indices,
     hessian_in_indices,
     in_matrix_notation,
@@ -191,7 +192,7 @@ def _by_entries(model: Model, target: Expr, variable: Expr, kind: Kind, method: 
             derived = derived_by_kind(matrix_model, matrix_target, variable, kind, method)
             return replace(derived, steps=_after(first, derived.steps))
         except UnsupportedError:
-            if kind == "gradient" or kind == "differential":
+            if kind == "gradient":
                 raise
     if method not in (None, "components"):
         raise UnsupportedError(f"a model by entries is derived by components, not by {method}")
@@ -209,12 +210,8 @@ def _in_indices(model: Model, target: Expr, variable: Expr, kind: Kind) -> Deriv
     """The derivation in index notation, with the matrix form of the answer where it has one."""
     tidy = Simplifier.for_question(model, target)
     if kind == "differential":
-        name = leaf_name(variable)
-        raise UnsupportedError(
-            f"the differential by {name} has no matrix form, and none is written in index notation",
-            hint=f"ask for the gradient G by {name}: the differential is the sum of G[..] * d{name}[..]",
-        )
-    if kind == "hessian":
+        found = differential_in_indices(model, target, variable)
+    elif kind == "hessian":
         found = hessian_in_indices(model, target, variable)
     elif kind == "jacobian" or not is_scalar(target):
         if kind == "gradient":

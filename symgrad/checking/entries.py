@@ -12,10 +12,10 @@ from sympy import Expr
 from symgrad.checking.answers import Question
 from symgrad.checking.evaluate import Number
 from symgrad.checking.normal_form import PROOF, Prover
-from symgrad.checking.numeric import Point, Points, check_gradient, check_points
+from symgrad.checking.numeric import Point, Points, check_differential, check_gradient, check_points
 from symgrad.deriving.by_entries import InIndices
 from symgrad.deriving.steps import Evidence, Step, weakest
-from symgrad.expr import Model, shape_of
+from symgrad.expr import Model, differential, shape_of
 
 __all__ = ["check_array", "check_in_indices"]
 
@@ -51,7 +51,9 @@ def check_in_indices(question: QuestionInIndices, steps: tuple[Step, ...]) -> Ev
     proved = _proved(Prover(model), question, found, arrays)
     few = {"count": 1, "sets": 1} if proved else {}
     checks: list[Evidence] = []
-    if question.kind == "gradient":
+    if question.kind == "differential":
+        checks += [check_differential(model, f, x, differential(x), a, **few) for a in arrays]
+    elif question.kind == "gradient":
         checks += [check_gradient(model, f, x, a, **few) for a in arrays]
     elif found.first is not None and found.first.array is not None:
         checks.append(check_gradient(model, f, x, found.first.array, **few))
@@ -68,6 +70,8 @@ def check_in_indices(question: QuestionInIndices, steps: tuple[Step, ...]) -> Ev
 def _proved(prover: Prover, question: QuestionInIndices, found: InIndices, arrays: Sequence[Expr]) -> bool:
     """Whether the entries, and the matrix with these entries, are those of a derivative in index form."""
     f, x, twice = question.of, question.wrt, question.kind == "hessian"
+    if question.kind == "differential":
+        return all(prover.differential_equals(f, x, differential(x), a) is True for a in arrays)
     if found.entry is None or not prover.entries_equal(f, x, found.entry, found.indices, twice=twice):
         return False
     matrix_equals = {"gradient": prover.gradient_equals, "hessian": prover.hessian_equals}.get(

@@ -241,17 +241,18 @@ class Prover:
         return self._decided(both, keep=x)
 
     def differential_equals(self, f: Expr, x: Expr, dx: Expr, answer: Expr) -> bool | None:
-        """Whether the answer is the differential of f for the increment dx of x."""
+        """Whether the answer is the differential of f, which may be an entry, for the increment dx of x."""
         if self.model.has_loops or not fits(answer, shape_of(f)):
             return None
+        indices = _indices(f, answer)
 
         def both(forms: IndexForms) -> tuple[Terms, Terms]:
-            place = forms.free_sides(f, answer)
+            place = forms.free_sides(f, answer, start=len(indices))
             at = forms.fresh_place(x)
             derived = forms.derivative_of(lambda: forms.array(f, *place), x, at)
             return forms.over(forms.times(derived, forms.array(dx, *at)), *at), forms.array(answer, *place)
 
-        return self._decided(both, keep=x)
+        return self._decided(both, keep=x, indices=indices)
 
     def local_gradient_equals(
         self, f: Expr, v: Expr, answer: Expr, given: Mapping[Expr, Expr] | None = None

@@ -10,12 +10,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sympy import Expr, S, Sum, Symbol
+from sympy.core.parameters import distribute
 from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad.deriving.backprop import Tidy
+from symgrad.deriving.backprop import Tidy, active_symbols
 from symgrad.deriving.components import ComponentSweep, at_places, components
 from symgrad.deriving.deltas import bordered, contract, factored
-from symgrad.deriving.index_calculus import differentiate, entry, spelled
+from symgrad.deriving.index_calculus import (
+    differentiate,
+    entry,
+    increment,
+    normalised_exponential,
+    spelled,
+)
 from symgrad.deriving.index_networks import to_matrix
 from symgrad.deriving.steps import Step
 from symgrad.errors import UnsupportedError
@@ -24,20 +31,28 @@ from symgrad.expr import (
     Entries,
     Indices,
     Model,
+    ScalarDifferential,
     ScalarGradient,
     TensorElement,
     TensorEntries,
+    differential,
     element,
     from_entries,
+    is_scalar,
     is_tensor,
+    leaf_name,
     names_in,
+    printed_size,
+    replace_index,
     shape_of,
     substitute,
+    total,
     walk,
 )
 
 __all__ = [
     "InIndices",
+    "differential_in_indices",
     "gradient_in_indices",
     "hessian_in_indices",
     "in_matrix_notation",
@@ -46,6 +61,7 @@ __all__ = [
 ]
 
 _LONGEST = 1500
+_AS_LONG = 1.25
 Places = tuple[Expr, ...]
 
 
@@ -237,6 +253,106 @@ def hessian_in_indices(model: Model, f: Expr, wrt: Expr) -> InIndices:
         m = to_matrix(found, (rows[0], cols[0]), (rows[1], cols[1]))
         both = replace(both, matrix=m)
     return both
+
+
+# --- differentials ---------------------------------------------------------------------------------------
+
+
+def differential_in_indices(model: Model, f: Expr, wrt: Expr) -> InIndices:
+    """The differential of f, or of its entries, for the increment of the variable; definition by definition.
+
+    Of a scalar it is also written as the sum of the gradient's entries times the increments, where that is no longer.
+
+    Raises   UnsupportedError where an operation has no entries, or the result is too long to be written out
+    """
+    taken = _names(model, f, wrt)
+    name = f"d{leaf_name(wrt)}"
+    if name in taken:
+        raise UnsupportedError(
+            f"the increment of {leaf_name(wrt)} would be called {name}, which is a name already"
+        )
+    increments: dict[Expr, Expr] = {wrt: differential(wrt)}
+    steps: list[Step] = []
+    number_of: dict[Expr, int] = {}
+    active = active_symbols(model.definitions(), [wrt])
+    definitions = [d for d in model.definitions() if d.symbol in active and d.symbol != wrt]
+    if f not in {d.symbol for d in definitions}:
+        definitions.append(Definition(f, f))
+    for d in definitions:
+        places, left, found = _differential_of(d, increments, taken)
+        premises = tuple(n for s, n in number_of.items() if d.value.has(s))
+        steps.append(_in_differentials(len(steps) + 1, (left, found), premises, d))
+        number_of[d.symbol] = len(steps)
+        increments[d.symbol] = from_entries(found, places, shape_of(d.symbol)[: len(places)])
+        if d.symbol == f:
+            break
+    indices = tuple((k, n) for k, n in zip(places, shape_of(f), strict=False) if not k.is_Number)
+    matrix = None
+    if is_scalar(f) and shape_of(wrt):
+        collected = _collected(model, f, wrt)
+        if collected is not None and printed_size(collected) <= _AS_LONG * printed_size(found):
+            if collected != found:
+                steps.append(_in_differentials(len(steps) + 1, (left, found, collected), (len(steps),)))
+            found = collected
+    if not is_tensor(f):
+        matrix = to_matrix(found, (*places, S.Zero, S.Zero)[:2], shape_of(f) or (S.One, S.One))
+        matrix = None if matrix is None or any(_is_indexed(n) for n in walk(matrix)) else matrix
+    return InIndices(tuple(steps), left, found, found, indices, matrix)
+
+
+def _differential_of(
+    d: Definition, increments: dict[Expr, Expr], taken: set[str]
+) -> tuple[Places, Expr, Expr]:
+    """The indices of a definition's entries, the differential of an entry, and what it is.
+
+    A softmax that has a name has the differential P_j (du_j - sum_l P_l du_l).
+    """
+    ix = Indices({*taken, *names_in(*increments.values())})
+    own = d.value.indices if isinstance(d.value, Entries | TensorEntries) else None
+    places = own or (ix.of(shape_of(d.symbol), "ijkl") if shape_of(d.symbol) else ())
+    c = element(d.symbol, *places)
+    formula = entry(d.value, *places, indices=ix)
+    sizes = {k: n for k, n in zip(places, shape_of(d.symbol), strict=False) if not k.is_Number}
+    softmax = normalised_exponential(formula)
+    if softmax is not None and own:
+        exponent, j, ends = softmax
+        l = ix.fresh("lkrst")  # noqa: E741
+        other = element(d.symbol, *(l if k == j else k for k in places))
+        moved = increment(replace_index(exponent, j, l), increments, indices=ix)
+        raw = c * (increment(exponent, increments, indices=ix) - Sum(other * moved, (l, *ends)))
+    else:
+        try:
+            raw = increment(formula, increments, indices=ix)
+        except UnsupportedError:
+            raw = increment(spelled(formula, ix), increments, indices=ix)
+    found = factored(bordered(contract(raw, sizes)))
+    if sum(1 for _ in walk(found)) > _LONGEST:
+        raise UnsupportedError(f"the differential of {d.name} is too long to be written out")
+    return places, ScalarDifferential(c), found
+
+
+def _collected(model: Model, f: Expr, wrt: Expr) -> Expr | None:
+    """The sum of the gradient's entries times the increments."""
+    try:
+        found = gradient_in_indices(model, f, wrt)
+    except UnsupportedError:
+        return None
+    if found.entry is None:
+        return None
+    letters = [k for k, _ in found.indices]
+    places = iter(letters)
+    at = [S.Zero if n == 1 and not is_tensor(wrt) else next(places) for n in shape_of(wrt)]
+    number, rest = found.entry.as_coeff_Mul()
+    summed = bordered(total(rest * element(differential(wrt), *at), *found.indices))
+    with distribute(False):
+        return number * summed
+
+
+def _in_differentials(
+    number: int, equation: tuple[Expr, ...], premises: tuple[int, ...], d: Definition | None = None
+) -> Step:
+    rule = "differential.definition" if d is not None else "differential.collected"
+    return Step(number, rule, equation, premises, rule, {"node": equation[0]})
 
 
 def _in_inputs(model: Model, e: Expr) -> Expr:

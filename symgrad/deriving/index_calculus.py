@@ -6,7 +6,7 @@ change when another does. `deltas` works out the sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import sympy
@@ -59,7 +59,7 @@ from symgrad.expr import (
 from symgrad.expr.entrywise import function_name
 from symgrad.expr.functions import apply_scalar, scalar_derivative, step
 
-__all__ = ["differentiate", "entry", "normalised_exponential", "spelled"]
+__all__ = ["differentiate", "entry", "increment", "normalised_exponential", "spelled"]
 
 _LONGEST_POWER = 12
 
@@ -270,19 +270,42 @@ def differentiate(e: Expr, wrt: Expr, *at: Expr | int, indices: Indices | None =
     return _Derivative(wrt, places, ix).of(e)
 
 
-@dataclass
-class _Derivative:
-    """The derivative by one entry of a variable."""
+def increment(e: Expr, increments: Mapping[Expr, Expr], *, indices: Indices | None = None) -> Expr:
+    """The differential of an index expression, given the increments of the names that change; not contracted.
 
-    wrt: Expr
-    places: tuple[Expr, ...]
+    Raises UnsupportedError where an operation on one of them has no rule.
+
+    >>> from symgrad.expr import differential, matmul, matrix
+    >>> W, X, ix = matrix("W", "m", "n"), matrix("X", "n", "b"), Indices()
+    >>> i, j = ix.fresh("i"), ix.fresh("j")
+    >>> increment(entry(matmul(W, X), i, j, indices=ix), {W: differential(W)}, indices=ix)
+    Sum(X[k, j]*dW[i, k], (k, 0, n - 1))
+    """
+    return _Differential(increments, indices or Indices(names_in(e, *increments.values()))).of(e)
+
+
+class _Changes:
+    """The rules of index notation for what changes to first order: a derivative, or a differential."""
+
     ix: Indices
+
+    def _is_variable(self, m: Basic) -> bool:
+        """Whether it is a name that changes."""
+        raise NotImplementedError
+
+    def _own(self, m: Expr, *at: Expr) -> Expr:
+        """The change of an entry of such a name, or of a scalar."""
+        raise NotImplementedError
+
+    def _depends(self, e: Basic) -> bool:
+        """Whether something that changes occurs."""
+        raise NotImplementedError
 
     def of(self, e: Expr) -> Expr:
         if not self._depends(e):
             return S.Zero
-        if e == self.wrt:
-            return S.One
+        if self._is_variable(e):
+            return self._own(e)
         if isinstance(e, Add):
             return _plus(*(self.of(t) for t in e.args))
         if isinstance(e, Mul):
@@ -291,14 +314,14 @@ class _Derivative:
             return self._power(e)
         if isinstance(e, Sum):
             if any(self._depends(b) for _, *bounds in e.limits for b in bounds):
-                raise UnsupportedError(f"the range of {e} depends on {self.wrt}")
+                raise UnsupportedError(f"the range of {e} depends on what changes")
             inside = self.of(e.function)
             return S.Zero if inside is S.Zero else Sum(inside, *e.limits)
         if isinstance(e, MatrixElement):
             return self._element(e.parent, e.i, e.j)
         if isinstance(e, TensorElement):
-            if e.parent == self.wrt:
-                return self._own(e.indices)
+            if self._is_variable(e.parent):
+                return self._own(e.parent, *e.indices)
             return self.of(_tensor_entry(e.parent, e.indices, self.ix))
         if isinstance(e, Norm):
             i, j = self.ix.of(e.arg.shape, "klrs")
@@ -317,21 +340,6 @@ class _Derivative:
         if name is not None:
             return self._function(name, e)
         raise UnsupportedError(f"components: there is no rule for {type(e).__name__}: {e}")
-
-    def _own(self, indices: tuple[Expr, ...]) -> Expr:
-        """An entry of the variable itself: one where all indices agree."""
-        return _times(*(KroneckerDelta(a, p) for a, p in zip(indices, self.places, strict=True)))
-
-    def _depends(self, e: Basic) -> bool:
-        """Whether the variable occurs; another member of its family counts unless it is known to differ."""
-        if not isinstance(self.wrt, Member | Indexed):
-            return bool(e.has(self.wrt))
-        return any(self._may_be_wrt(m) for m in e.atoms(type(self.wrt)))
-
-    def _may_be_wrt(self, m: Expr) -> bool:
-        if m.args[0] != self.wrt.args[0]:
-            return False
-        return not sympy.simplify(m.args[1] - self.wrt.args[1]).is_nonzero
 
     def _index(self, n: Expr) -> Expr:
         return S.Zero if n == 1 else self.ix.fresh("klrstuv")
@@ -369,8 +377,8 @@ class _Derivative:
         return self._over(a, k, l, element(inverse(a), l, k))
 
     def _element(self, m: Expr, a: Expr, b: Expr) -> Expr:
-        if m == self.wrt:
-            return self._own((a, b))
+        if self._is_variable(m):
+            return self._own(m, a, b)
         if isinstance(m, Inverse):
             k, l = self._index(m.shape[0]), self._index(m.shape[0])  # noqa: E741
             return -self._over(m.arg, k, l, _times(element(m, a, k), element(m, l, b)))
@@ -393,7 +401,7 @@ class _Derivative:
         if type(m) in _ENTRIES:
             return self.of(_entry(m, a, b, self.ix))
         if isinstance(m, Member):
-            raise UnsupportedError(f"components: whether {m} is {self.wrt} is not known")
+            raise UnsupportedError(f"components: whether {m} changes is not known")
         raise UnsupportedError(f"components: there is no rule for the entries of {type(m).__name__}: {m}")
 
     def _line(self, s: Softmax, a: Expr, b: Expr) -> tuple[Expr, Expr, Expr]:
@@ -415,3 +423,47 @@ class _Derivative:
             right = _entry(matpower(base, n - 1 - t), l, b, self.ix)
             terms.append(self._over(base, k, l, _times(left, right)))
         return _plus(*terms)
+
+
+@dataclass
+class _Derivative(_Changes):
+    """The derivative by one entry of a variable."""
+
+    wrt: Expr
+    places: tuple[Expr, ...]
+    ix: Indices
+
+    def _is_variable(self, m: Basic) -> bool:
+        return m == self.wrt
+
+    def _own(self, m: Expr, *at: Expr) -> Expr:
+        """One where all indices agree."""
+        return _times(*(KroneckerDelta(a, p) for a, p in zip(at, self.places, strict=bool(at))))
+
+    def _depends(self, e: Basic) -> bool:
+        """Whether the variable occurs; another member of its family counts unless it is known to differ."""
+        if not isinstance(self.wrt, Member | Indexed):
+            return bool(e.has(self.wrt))
+        return any(self._may_be_wrt(m) for m in e.atoms(type(self.wrt)))
+
+    def _may_be_wrt(self, m: Expr) -> bool:
+        if m.args[0] != self.wrt.args[0]:
+            return False
+        return not sympy.simplify(m.args[1] - self.wrt.args[1]).is_nonzero
+
+
+@dataclass
+class _Differential(_Changes):
+    """The differential, given the increments of names."""
+
+    increments: Mapping[Expr, Expr]
+    ix: Indices
+
+    def _is_variable(self, m: Basic) -> bool:
+        return m in self.increments
+
+    def _own(self, m: Expr, *at: Expr) -> Expr:
+        return entry(self.increments[m], *at, indices=self.ix)
+
+    def _depends(self, e: Basic) -> bool:
+        return any(e.has(x) for x in self.increments)

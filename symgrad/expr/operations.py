@@ -326,6 +326,8 @@ def jacobian(f: Expr, x: Expr) -> Expr:
 def differential(x: Expr) -> Expr:
     """The increment dx of a symbol, a symbol itself."""
     name = f"d{x.name}"
+    if is_tensor(x):
+        return tensors.Tensor(name, *x.shape)
     return MatrixSymbol(name, *x.shape) if is_matrix(x) else Symbol(name, real=True)
 
 

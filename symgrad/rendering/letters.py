@@ -65,7 +65,8 @@ def _follows(k: Symbol, count: Expr, body: Expr) -> bool:
 def answer_index(derivation: Derivation) -> str | None:
     """The answer as a definition by entries in the text language, such as `df_dK[c,i] = sum(..)`.
 
-    The axes of the function stand before those of the variable; of a Hessian both are the variable's. None where the
+    The axes of the function stand before those of the variable; of a Hessian both are the variable's, a differential
+    has those of the function, and `dX` is the increment of X. None where the
     answer was not derived in index notation, or is too long to be written out.
     """
     found = (derivation.entrywise or derivation).indices
@@ -75,6 +76,6 @@ def answer_index(derivation: Derivation) -> str | None:
 
     f = leaf_name(derivation.of) if is_leaf(derivation.of) else "f"
     x = leaf_name(derivation.wrt)
-    name = f"d2{f}_d{x}_d{x}" if derivation.kind == "hessian" else f"d{f}_d{x}"
+    name = {"hessian": f"d2{f}_d{x}_d{x}", "differential": f"d{f}"}.get(derivation.kind, f"d{f}_d{x}")
     letters = ",".join(str(k) for k, _ in found.indices)
     return f"{name}[{letters}] = {to_numpy(found.entry)}" if letters else f"{name} = {to_numpy(found.entry)}"
