@@ -91,6 +91,23 @@ GRADIENTS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
         "E",
         "",
     ),
+    # entries by their numbers
+    (
+        "A[1,2] * tr(A)",
+        (),
+        "A: n n",
+        "A",
+        "df_dA[p,q] = delta(p, q) * A[1, 2] + delta(1, p) * delta(2, q) * sum(i, A[i, i])",
+    ),
+    (
+        "-log(softmax(A @ x)[1])",
+        (),
+        "A: m n, x: n",
+        "A",
+        "df_dA[p,q] = (softmax(A @ x)[p] - delta(1, p)) * x[q]",
+    ),
+    ("(A @ x)[2]", (), "A: m n, x: n", "A", "df_dA[p,q] = delta(2, p) * x[q]"),
+    ("logdet(A) + A[0,0]", (), "A: n n", "A", "df_dA[p,q] = delta(0, p) * delta(0, q) + inv(A)[q, p]"),
 )
 
 
@@ -131,6 +148,15 @@ JACOBIANS = (
     ("jacobian", "X @ X.T", "X: n p", "X", "df_dX[i,j,q,r] = delta(i, q) * X[j, r] + delta(j, q) * X[i, r]"),
     ("jacobian", "inv(X)", "X: n n", "X", "df_dX[i,j,p,q] = -inv(X)[i, p] * inv(X)[q, j]"),
     ("jacobian", "X @ w", "X: n p, w: p", "X", "df_dX[i,q,r] = delta(i, q) * w[r]"),
+    ("jacobian", "A[1,2] * x", "A: m n, x: n", "A", "df_dA[i,p,q] = delta(1, p) * delta(2, q) * x[i]"),
+    (
+        "hessian",
+        "x[0] * x[1]**2",
+        "x: n",
+        "x",
+        "d2f_dx_dx[p,q] = 2 * delta(0, p) * delta(1, q) * x[1] + 2 * delta(0, q) * delta(1, p) * x[1] "
+        "+ 2 * delta(1, p) * delta(1, q) * x[0]",
+    ),
     (
         "hessian",
         "tr(A @ X @ B @ X.T)",

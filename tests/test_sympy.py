@@ -353,3 +353,28 @@ def test_choices_of_entries_are_read() -> None:
     assert derive((a.T * leaky)[0], x).evidence.level in ("proved", "verified")
     with pytest.raises(SymgradError, match="Piecewise"):
         derive(sympy.Piecewise((sympy.Symbol("s"), sympy.Symbol("s") > 0)), "s")
+
+
+NUMBERED_ENTRIES = {
+    "Rosenbrock": lambda v, m: (1 - v[0, 0]) ** 2 + 100 * (v[1, 0] - v[0, 0] ** 2) ** 2,
+    "an entry beside a function": lambda v, m: sympy.exp(v[2, 0]) * v[0, 0],
+    "determinant": lambda v, m: m.as_explicit().det(),
+    "a 1 x 1 matrix": lambda v, m: (v.T * m * v).as_explicit(),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERED_ENTRIES)
+def test_entries_by_their_numbers_are_read(name: str) -> None:
+    v, m = MatrixSymbol("v", 3, 1), MatrixSymbol("M", 3, 3)
+    f = NUMBERED_ENTRIES[name](v, m)
+    x = v if name != "determinant" else m
+    derived = derive(f, x)
+    assert derived.evidence.level == "proved"
+    of = f[0, 0] if isinstance(f, sympy.MatrixBase) else f
+    rows, columns = x.shape
+    for i in range(rows):
+        for j in range(columns):
+            entry = derived.answer.xreplace(
+                dict(zip(sympy.symbols("p q", integer=True, nonnegative=True), (i, j), strict=True))
+            )
+            assert sympy.expand(entry - of.diff(x[i, j])) == 0

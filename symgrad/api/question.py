@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sympy import Basic, Expr, MatrixSymbol, Symbol
+from sympy import Basic, Expr, MatrixBase, MatrixSymbol, Symbol
 
 from symgrad.errors import DeriveError, NameUnknownError, SymgradError
 from symgrad.expr import Family, Loop, Model, is_leaf, is_matrix, leaf_name, leaves, size
@@ -40,6 +40,8 @@ def question(
             dims_equal=tuple(dims_equal),
             functions=tuple(functions),
         )
+    if isinstance(f, MatrixBase) and f.shape == (1, 1):
+        f = f[0, 0]
     if not isinstance(f, Expr):
         raise DeriveError(f"cannot derive a {type(f).__name__}; give text, a SymPy expression or a Model")
     from symgrad.reading.sympy_in import read_sympy
@@ -91,7 +93,11 @@ def variable_of(model: Model, target: Expr, wrt: str | Expr) -> Expr:
     else:
         variable = wrt
     if not is_leaf(variable):
-        raise DeriveError(f"a derivative is taken by a name, not by {wrt}")
+        names = ", ".join(sorted({leaf_name(v) for v in leaves(variable)}))
+        raise DeriveError(
+            f"a derivative is taken by a name, not by {wrt}",
+            hint=f"ask for {names}: with the method components the answer is by entries" if names else None,
+        )
     if is_matrix(variable) and not model.has_loops and not _occurs(model, target, variable):
         raise NameUnknownError(
             f"{wrt} does not occur in the formula", hint="the names are " + ", ".join(sorted(model.symbols))

@@ -118,7 +118,9 @@ class EntrySums(IndexRanges):
             return self.places[place], None
         if n == 1 and place == 0:
             return None, None
-        if not self._is_a_place(place, n):
+        # A numbered entry, as x[1], is there wherever the formula is defined.
+        numbered = place.is_Integer and place.is_nonnegative and not n.is_Number
+        if not numbered and not self._is_a_place(place, n):
             raise NotDecided(f"the place {place} may be outside of its range")
         index = self.fresh(n)
         if index is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sympy import Expr, S, Sum, Symbol
+from sympy import Dummy, Expr, S, Sum, Symbol
 from sympy.core.parameters import distribute
 from sympy.matrices.expressions.matexpr import MatrixElement
 
@@ -102,7 +102,7 @@ def is_by_entries(model: Model, *expressions: Expr) -> bool:
 def _is_indexed(n: object) -> bool:
     if isinstance(n, Sum):
         return n.has(MatrixElement, TensorElement)
-    return isinstance(n, Entries | TensorEntries) or is_tensor(n)
+    return isinstance(n, Entries | TensorEntries | MatrixElement) or is_tensor(n)
 
 
 # --- to matrix notation ---------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ def _letters_of(
         for n in walk(e):
             if not isinstance(n, MatrixElement | TensorElement) or n.args[0] != wrt:
                 continue
-            letters = [k for k in n.args[1:] if not k.is_Number]
+            letters = [k for k in n.args[1:] if not k.is_Number and not isinstance(k, Dummy)]
             if len(letters) == len(places) and all(isinstance(k, Symbol) for k in letters):
                 if len(set(letters)) == len(letters) and not set(letters) & set(places):
                     return {p: k for p, k in zip(places, letters, strict=True) if k not in taken}

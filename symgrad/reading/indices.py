@@ -23,7 +23,6 @@ from symgrad.expr import (
     TensorElement,
     element,
     from_entries,
-    is_matrix,
     known_nonnegative,
     same_size,
     scale,
@@ -31,7 +30,6 @@ from symgrad.expr import (
     shape_text,
     walk,
 )
-from symgrad.expr.nodes import matrix_entry
 from symgrad.reading.text import Statement
 
 if TYPE_CHECKING:
@@ -230,15 +228,11 @@ def read_entry(scope: Expressions, tree: Any) -> Value:
             tree,
             hint="a vector has one index, a matrix two, a tensor as many as it was declared with",
         )
-    symbolic = False
     for place, bound, where in zip(places, value.shape, places_of, strict=True):
         if place.is_negative or (place - bound).is_nonnegative:
             scope.fail(ShapeError, f"the index {place} is outside 0..{bound - 1}", where)
         if scope.index_scope is not None and place.has(*scope.index_scope.counts):
             scope.index_scope.uses.append(_Use(place, bound, value.expr, where))
-            symbolic = True
-    if is_matrix(value.expr) and not symbolic:
-        return _scalar(matrix_entry(value.expr, *places, *[S.Zero] * (2 - len(places))))
     return _scalar(element(value.expr, *places))
 
 

@@ -20,6 +20,7 @@ from symgrad.expr import (
     add,
     as_scalar,
     diag,
+    element,
     entry_sum,
     eye,
     hadamard,
@@ -134,6 +135,8 @@ class Entries:
         m = self._read(m)
         if is_scalar(m):
             return _Value(m)
+        if m.shape != (1, 1) and all(k.is_Integer and k.is_nonnegative for k in (i, j)):
+            return _Value(element(m, i, j))
         places: list[Symbol] = []
         for k, n in ((i, m.shape[0]), (j, m.shape[1])):
             if k in self._sizes:
