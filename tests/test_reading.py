@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import Expr, Rational, Symbol
 
-from symgrad import derive
+from symgrad import derive, verify
 from symgrad.errors import NameUnknownError, ReadError, ShapeError, SymgradError, TooLargeError
 from symgrad.expr import (
     AsScalar,
@@ -497,3 +497,24 @@ def test_max_of_an_array_and_a_number_is_no_guess() -> None:
     with pytest.raises(ReadError, match="two ways"):
         derive("sum(max(x, 0))", "x", shapes="x: n")
     assert derive("max(s, t)", "s", shapes="s:, t:").to_numpy() == "(s > t)"
+
+
+def test_a_column_that_keeps_its_axis_keeps_it_under_a_name() -> None:
+    """NumPy repeats such a column along rows; where the matrix is square, a vector would fit as well."""
+    rows = "s = sum(C, axis=1, keepdims=True)\nD = C / s\nL = sum(G * D)"
+    named = derive(read_model(rows, shapes="C: n n, G: n n"), "C", of="L")
+    whole = derive("sum(G * (C / sum(C, axis=1, keepdims=True)))", "C", shapes="C: n n, G: n n")
+    assert named.evidence.level == whole.evidence.level == "proved"
+    given = rows.splitlines()
+    for axis, verdict in ((1, "proved"), (0, "refuted")):
+        claim = f"dL/dC = (G - sum(G * C, axis={axis}, keepdims=True) / s) / s"
+        assert verify(claim, given=given, shapes="C: n n, G: n n").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "f", ["sum((X + b)**2)", "sum((X * b)**2)", "sum(exp(X / b))", "sum((X + 2 * b)**2)"]
+)
+def test_a_declared_column_is_not_repeated_where_both_ways_fit(f: str) -> None:
+    with pytest.raises(ShapeError, match="b is declared n x 1"):
+        derive(f, "b", shapes="X: n n, b: n 1")
+    assert derive("b.T @ X @ b", "b", shapes="X: n n, b: n 1").to_numpy() == "(X + X.T) @ b"

@@ -121,13 +121,15 @@ class Model:
     """Ordered definitions and loops, with the assumptions on the names.
 
     `symbols` maps every name that was declared or defined to its symbol or its `Family`; `source` is the text
-    that was read, which gives the names their order.
+    that was read, which gives the names their order. `tables` are defined names that have one column and, unlike a
+    vector, keep both axes (`keepdims`), so that they are broadcast along rows.
     """
 
     items: tuple[Definition | Loop, ...]
     symbols: Mapping[str, Expr | Family] = field(default_factory=dict)
     assumptions: Assumptions = field(default_factory=dict)
     source: str = ""
+    tables: frozenset[str] = frozenset()
 
     @property
     def has_loops(self) -> bool:
@@ -193,7 +195,7 @@ class Model:
             for k in range(int(lower), int(upper) + 1):
                 at = {**replace, item.index: sympy.Integer(k)}
                 items += [Definition(d.symbol.xreplace(at), d.value.xreplace(at), d.line) for d in item.body]
-        return Model(tuple(items), self.symbols, self.assumptions, self.source)
+        return Model(tuple(items), self.symbols, self.assumptions, self.source, self.tables)
 
 
 def leaf_name(leaf: Expr) -> str:

@@ -107,6 +107,7 @@ def _in_scope(
 ) -> Expr:
     base, _ = _declared(f, [], shapes, assume, dims_equal, functions)
     base.symbols.update(model.symbols)
+    base.tables |= model.tables
     for name, found in model.symbols.items():
         if isinstance(found, Family):
             base.family_names.add(name)

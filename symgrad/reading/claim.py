@@ -329,6 +329,8 @@ class _Reader:
             for call in tree.find_data("call"):
                 if str(call.children[0]) in ("sum", "prod"):  # sum(i, j, body) binds its indices
                     known |= {str(a.children[0]) for a in call.children[1:-1] if a.data == "name"}
+            if any(str(k.children[0]) == "keepdims" for k in tree.find_data("keyword")):
+                known |= {"True", "False"}
         for name in sorted(names_in(tree) - known):
             self._unknown(name)
 

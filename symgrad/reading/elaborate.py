@@ -55,7 +55,9 @@ class Elaborator(Expressions):
             if part.tree is not None:
                 items.append(self._definition(part, None))
             i += 1
-        return Model(tuple(items), dict(self.symbols), dict(self.assumptions), self.source)
+        return Model(
+            tuple(items), dict(self.symbols), dict(self.assumptions), self.source, frozenset(self.tables)
+        )
 
     def _find_families(self, parts: list[Statement | Header]) -> None:
         """Families are the names with one index among the targets, or with the loop's index inside a loop."""
@@ -128,13 +130,20 @@ class Elaborator(Expressions):
             self.fail(ReadError, f"{name} is defined or used {said}", target.children[0])
         if entries:
             return indices.define(self, part, name, target, formula)
-        value = self.read(formula)
+        value = self._value(name, formula)
         self._agrees(name, value, target.children[0])
         symbol = self._symbol_like(name, value)
         self.symbols[name] = symbol
         self.defined[name] = part.line
         self.later.discard(name)
         return Definition(symbol, value.expr, part.line)
+
+    def _value(self, name: str, formula: Any) -> Value:
+        """What a name is defined as; one column that keeps its second axis keeps it under its name."""
+        value = self.read(formula)
+        if value.kind == "matrix" and value.expr.shape[1] == 1:
+            self.tables.add(name)
+        return value
 
     def _agrees(self, name: str, value: Value, tree: Any) -> None:
         """A shape that was declared for a defined name must be that of its formula."""
@@ -168,7 +177,7 @@ class Elaborator(Expressions):
             self.fail(ReadError, f"inside the loop {name}[{index}] is defined, not {name}[{at}]", target)
         if index is None and at.has(*self.indices.values()):
             self.fail(ReadError, f"{name}[{at}] is defined outside the loop over its index", target)
-        value = self.read(formula)
+        value = self._value(name, formula)
         shape = () if value.kind == "scalar" else tuple(value.expr.shape)
         general = self._layer_index() if index is None else index
         known = self.symbols.get(name)

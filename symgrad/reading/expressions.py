@@ -19,6 +19,7 @@ from symgrad.expr import (
     diag,
     hadamard,
     is_scalar,
+    leaves,
     matmul,
     negate,
     ones,
@@ -75,7 +76,7 @@ class Expressions(Names):
         found = self.lookup(name, tree)
         if isinstance(found, Family):
             self.fail(ReadError, f"{name} is a family", tree, hint=f"write {name}[l] for one of its members")
-        return value_of(found)
+        return value_of(found, "matrix" if name in self.tables else None)
 
     def _read_item(self, tree: Any) -> Value:
         base, *places = tree.children
@@ -87,7 +88,7 @@ class Expressions(Names):
             family = self.lookup(name, base)
             if not isinstance(family, Family):
                 self.fail(ReadError, f"{name} is no family", base)
-            return value_of(family[self._bound(places[0])])
+            return value_of(family[self._bound(places[0])], "matrix" if name in self.tables else None)
         return indices.read_entry(self, tree)
 
     def _read_negative(self, tree: Any) -> Value:
@@ -181,6 +182,7 @@ class Expressions(Names):
         """A * b of arrays; a vector scales the columns of a matrix, an n x 1 matrix its rows."""
         for one, other in ((a, b), (b, a)):
             if one.kind == "vector" and other.kind == "matrix":
+                self._along_rows(one, other, tree, "entrywise product")
                 self._unify(one.shape[0], other.shape[1], one, other, tree, "entrywise product")
                 return Value(matmul(other.expr, diag(one.expr)), "matrix")
             if spreads(one, other) and one.expr.shape[1] == 1:
@@ -270,6 +272,7 @@ class Expressions(Names):
         if b.kind == "scalar":
             return a, Value(scale(b.expr, ones(*a.expr.shape)), a.kind)
         if a.kind == "vector" and b.kind == "matrix":
+            self._along_rows(a, b, tree, what)
             self._unify(a.shape[0], b.shape[1], a, b, tree, what)
             return Value(matmul(ones(b.shape[0]), transpose(a.expr)), "matrix"), b
         if a.kind == "matrix" and b.kind == "vector":
@@ -289,6 +292,18 @@ class Expressions(Names):
         for p, q in zip(a.shape, b.shape, strict=True):
             self._unify(p, q, a, b, tree, what)
         return a, b
+
+    def _along_rows(self, v: Value, table: Value, tree: Any, what: str) -> None:
+        """A vector is repeated as a row; one declared n x 1 would be as a column, which is refused where both fit."""
+        name = next((n for n in map(str, leaves(v.expr)) if n in self.columns), None)
+        if name is not None and same_size(*table.expr.shape):
+            n = v.expr.shape[0]
+            self.fail(
+                ShapeError,
+                f"{what}: {name} is declared {n} x 1, and could be repeated along rows or columns",
+                tree,
+                hint=f"declare it {name}: {n} for a vector, or write outer({name}, ones({n})) for equal columns",
+            )
 
     def _unify(self, p: Expr, q: Expr, a: Value, b: Value, tree: Any, what: str) -> None:
         if self.same(p, q) or shapes_are_free():

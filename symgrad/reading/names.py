@@ -58,6 +58,8 @@ class Names:
     ranks: dict[str, int] = field(default_factory=dict)
     letters: set[str] = field(default_factory=set)
     missing: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    tables: set[str] = field(default_factory=set)  # names of n x 1 matrices, which are no vectors
+    columns: set[str] = field(default_factory=set)  # names declared with a second size of 1, read as vectors
 
     def __post_init__(self) -> None:
         self._size_of: dict[str, Expr] = {}
@@ -155,6 +157,8 @@ class Names:
             self.symbols[name] = Symbol(name, **known)
         else:
             rows, cols = sizes if len(sizes) == 2 else (sizes[0], S.One)
+            if len(sizes) == 2 and cols == 1:
+                self.columns.add(name)
             self.symbols[name] = sympy.MatrixSymbol(name, rows, cols)
         return self.symbols[name]
 
