@@ -11,10 +11,7 @@ from symgrad.nets import BLOCKS, LAYERS, LOSSES
 from symgrad.nets.build import network_text
 from symgrad.nets.short import ROWS, has_short_forms
 
-SLOW = ("heads", "multi_head_attention", "conv2d_channels_full")
-"""Differences over four indices take long here; `benchmarks/nets_jax.py` has these as well."""
-PLACES = [(n, v) for n, row in ROWS.items() if n not in SLOW for v in row.by.split()]
-PLACES = [p for p in PLACES if p[0] != "causal_multi_head_attention" or p[1] == "V"]
+PLACES = [(n, v) for n, row in ROWS.items() for v in row.by.split()]
 
 
 @pytest.mark.parametrize(("name", "variable"), PLACES, ids=lambda v: v)

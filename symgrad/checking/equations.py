@@ -25,6 +25,7 @@ from symgrad.expr import (
     PartialDerivative,
     ScalarDifferential,
     ScalarGradient,
+    TensorElement,
     add,
     differential,
     gradient,
@@ -233,4 +234,4 @@ def _is_differential(e: Expr) -> bool:
 
 def _is_name(v: Expr) -> bool:
     """A name, or an entry of one."""
-    return is_leaf(v) or (isinstance(v, MatrixElement) and is_leaf(v.args[0]))
+    return is_leaf(v) or (isinstance(v, MatrixElement | TensorElement) and is_leaf(v.args[0]))

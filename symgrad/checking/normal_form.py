@@ -103,11 +103,14 @@ class Prover:
         """Whether b is the derivative of a definition's entry by an entry in it, the other names held constant."""
         if not isinstance(a, PartialDerivative) or a.fixed:
             return None
-        return self._decided(
-            lambda forms: (self._partial(forms, a), forms.scalar(b)),
-            folded=True,
-            indices=_indices(a, b),
-        )
+        own = a.args[0].args[0] if isinstance(a.args[0], _ENTRY) else a.args[0]
+        d = self.model.definition_of(own)
+        written = b if d is None else substitute(b, {own: d.value})  # p for exp(s) / total, as in p (1 - p)
+        for side in dict.fromkeys((b, written)):
+            both: _Both = partial(self._partial_and, a, side)
+            if self._decided(both, folded=True, indices=_indices(a, b)):
+                return True
+        return None
 
     def gradient_equals(self, f: Expr, x: Expr, answer: Expr) -> bool | None:
         """Whether the answer, in the shape of x, is the gradient of the scalar f; x is kept apart if it is defined."""
@@ -332,6 +335,9 @@ class Prover:
                 upstream = self._total(forms, f, d.symbol, at, kept, given, depth - 1)
             total += forms.over(forms.times(upstream, local), *at)
         return total
+
+    def _partial_and(self, a: Expr, b: Expr, forms: IndexForms) -> tuple[Terms, Terms]:
+        return self._partial(forms, a), forms.scalar(b)
 
     def _partial(self, forms: IndexForms, e: Expr) -> Terms:
         """The derivative of the value of a definition (or an entry of it) by a name (or an entry) in it."""
