@@ -340,16 +340,16 @@ class Prover:
         return self._partial(forms, a), forms.scalar(b)
 
     def _partial(self, forms: IndexForms, e: Expr) -> Terms:
-        """The derivative of the value of a definition (or an entry of it) by a name (or an entry) in it."""
+        """The derivative of a formula, or of a definition's value (or an entry of it), by a name (or an entry) in it."""
         f, x = e.args[:2]
         name, by = (a.args[0] if isinstance(a, _ENTRY) else a for a in (f, x))
         d = self.model.definition_of(name)
-        if len(e.args) != 2 or d is None or not is_leaf(by) or isinstance(by, Member):
+        if len(e.args) != 2 or not is_leaf(by) or isinstance(by, Member) or (d is None and is_leaf(name)):
             raise NotDecided("a partial derivative of something else than a definition")
         if bool(shape_of(name)) != isinstance(f, _ENTRY) or bool(shape_of(by)) != isinstance(x, _ENTRY):
             raise NotDecided("a partial derivative of an array")
         at, place = (forms.entry(a) if isinstance(a, _ENTRY) else () for a in (f, x))
-        value = d.value
+        value = name if d is None else d.value
         return forms.derivative_of(lambda: forms.array(value, *at), by, place)
 
     def _users(self, v: Expr) -> list[Definition] | None:
