@@ -18,7 +18,19 @@ from symgrad.checking.layers import apart
 from symgrad.cli import run
 from symgrad.deriving.steps import INDUCTION
 from symgrad.errors import CheckError, DeriveError, NameUnknownError, SymgradError, UnsupportedError
-from symgrad.expr import Loop, MatrixSum, Member, OrderedProduct, add, scale, substitute, walk, written_out
+from symgrad.expr import (
+    Loop,
+    MatrixSum,
+    Member,
+    OrderedProduct,
+    add,
+    matrix,
+    scale,
+    substitute,
+    transpose,
+    walk,
+    written_out,
+)
 from symgrad.rendering.numpy import to_numpy
 
 RECURRENT = """
@@ -107,6 +119,41 @@ for t in 1..T:
 loss = norm(h[T] - y)**2 / 2
 """
 
+LSTM = """
+Wf : n n
+Wi : n n
+Wo : n n
+Wg : n n
+Ug : n d
+x[t] : d
+y : n
+h0 : n
+c0 : n
+h[0] = h0
+c[0] = c0
+for t in 1..T:
+    f[t] = sigmoid(Wf @ h[t-1])
+    i[t] = sigmoid(Wi @ h[t-1])
+    o[t] = sigmoid(Wo @ h[t-1])
+    g[t] = tanh(Wg @ h[t-1] + Ug @ x[t])
+    c[t] = f[t] * c[t-1] + i[t] * g[t]
+    h[t] = o[t] * tanh(c[t])
+loss = norm(h[T] - y)**2 / 2
+"""
+MOMENTUM = """
+A : n n symmetric
+b : n
+eta :
+beta :
+w0 : n
+w[0] = w0
+v[0] = zeros(n)
+for t in 1..T:
+    v[t] = beta * v[t-1] + A @ w[t-1] - b
+    w[t] = w[t-1] - eta * v[t]
+loss = w[T] @ A @ w[T] / 2 - b @ w[T]
+"""
+
 
 def rules(d: Derivation) -> list[str]:
     return [s.rule for s in d.steps]
@@ -181,7 +228,9 @@ def test_closed_forms(text: str, wrt: str, answer: str) -> None:
         (ROWS, "W[l]", {"depth.recurrence_vec", "depth.vec", "depth.vec_base", "depth.vec_step"}),
         (ROWS.replace("tanh(Z[l])", "Z[l] @ W[l]"), "X", {"depth.sides", "depth.sides_step"}),
         (EIGEN, "W", {"depth.forward_step", "depth.spectral", "depth.divided_apart", "depth.divided_equal"}),
-        (CELL, "F", {"depth.affine", "depth.affine_step", "depth.shared"}),
+        (CELL, "F", {"depth.eliminated", "depth.closed", "depth.step", "depth.shared"}),
+        (LSTM, "h0", {"depth.coupled", "depth.closed", "depth.base", "depth.step", "depth.ends"}),
+        (MOMENTUM, "w0", {"depth.coupled", "depth.closed", "depth.base", "depth.step", "depth.ends"}),
     ],
 )
 def test_what_is_proved_on_the_way(text: str, wrt: str, said: set[str]) -> None:
@@ -190,13 +239,30 @@ def test_what_is_proved_on_the_way(text: str, wrt: str, said: set[str]) -> None:
     assert all(s.evidence.level != "none" for s in d.steps)
 
 
-def test_states_that_need_each_other_are_given_by_their_recurrences() -> None:
+def test_states_that_need_each_other_are_handed_back_by_a_matrix_of_blocks() -> None:
+    d = derive(read_model(MOMENTUM), "w0", of="loss")
+    handed = "block([[beta * eye(n) - eta * A, -eta * eye(n)], [A, eye(n)]])"
+    last = "block([[-eta * (A @ w[T] - b)], [A @ w[T] - b]])"
+    assert d.to_numpy() == f"block([[zeros(n, n), eye(n)]]) @ matrix_power({handed}, T) @ {last}"
+    assert d.evidence.level == "proved" and {s["T"] for s in d.evidence.sizes} == set(range(1, 9))
+    again = read_model(MOMENTUM + f"answer = {d.to_numpy()}").definition_of(matrix("answer", "n", 1))
+    assert again is not None and to_numpy(again.value) == d.to_numpy()
+    wrong = d.answer.xreplace({d.answer.args[1]: transpose(d.answer.args[1])})
+    with pytest.raises(CheckError):
+        check_answer(d, wrong)
+
+
+def test_a_state_that_no_layer_before_needs_is_left_out_of_the_stack() -> None:
     d = derive(read_model(CELL), "F", of="loss")
-    assert d.answer is None
-    assert to_numpy(d.result) == "sum(t in 1..T, outer(grad(loss, f[t]) * f[t] * (1 - f[t]), h[t-1]))"
-    written = {to_numpy(s.left): to_numpy(s.right) for s in d.steps if not s.rule.startswith("depth.")}
-    assert written["grad(loss, c[t-1])"] == "grad(loss, h[t-1]) * (1 - h[t-1]**2) + grad(loss, c[t]) * f[t]"
-    assert {s["T"] for s in d.evidence.sizes} == set(range(1, 5))
+    (closed,) = [s for s in d.steps if s.rule == "depth.closed" and s.given == {} and len(s.equation) == 3]
+    assert to_numpy(closed.left) == "grad(loss, c[t])"
+    assert d.answer is not None and d.evidence.level == "proved"
+
+
+def test_a_long_matrix_of_blocks_has_a_name_where_it_is_used() -> None:
+    shown = str(derive(read_model(LSTM), "h0", of="loss"))
+    assert "[∂loss/∂c[t−1]; ∂loss/∂h[t−1]] = M[t] [∂loss/∂c[t]; ∂loss/∂h[t]]" in shown
+    assert "[∏→_{k=1..T} M[k]]" in shown and shown.count("M[t] = [") == 1
 
 
 def test_a_matrix_of_samples_has_its_gradient_by_layers() -> None:

@@ -7,7 +7,7 @@ first, so that every leaf has a numeric shape and every product over a range is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from symgrad.expr import (
     AsScalar,
     AxisLogSumExp,
     AxisMax,
+    Blocks,
     Commutation,
     Convolve,
     Correlate,
@@ -342,6 +343,11 @@ def _kron(node: Expr, *args: Array) -> Array:
     return result
 
 
+def _blocks(columns: int, blocks: Sequence[Any]) -> Array:
+    rows = [[np.atleast_2d(m) for m in blocks[i : i + columns]] for i in range(0, len(blocks), columns)]
+    return np.block(rows)
+
+
 def _scalar(value: Any) -> float:
     return float(np.reshape(value, ()))
 
@@ -369,6 +375,7 @@ _METHODS: dict[type, Callable[..., Any]] = {
     Flip: lambda node, m: m[::-1, ::-1],
     Correlate: _correlate,
     Convolve: _convolve,
+    Blocks: lambda node, columns, *blocks: _blocks(round(columns), blocks),
     AsScalar: lambda node, m: _scalar(m),
     EntrySum: lambda node, m: float(np.sum(m)),
     EntryMax: lambda node, m: float(np.max(m)),

@@ -46,6 +46,7 @@ from symgrad.expr import (
     AsScalar,
     AxisLogSumExp,
     AxisMax,
+    Blocks,
     Commutation,
     Convolve,
     Correlate,
@@ -507,6 +508,19 @@ class Scope:
                 out[i * n + j, j * m + i] = 1
         return self._constant(out)
 
+    def _blocks(self, e: Blocks) -> Truncated:
+        rows = [[self.at(m) for m in row] for row in e.by_rows]
+        around = np.broadcast_shapes(*(v.shape[:-2] for row in rows for m in row for v in m.values()))
+
+        def part(m: Truncated, k: int) -> Values:
+            v = m.get(k, np.zeros_like(next(iter(m.values()))))
+            return np.broadcast_to(v, (*around, *v.shape[-2:]))
+
+        return {
+            k: np.concatenate([np.concatenate([part(m, k) for m in row], -1) for row in rows], -2)
+            for k in sorted({k for row in rows for m in row for k in m})
+        }
+
     def _element(self, e: Expr) -> Truncated:
         m, i, j = e.args
         i, j = self.level.setting.whole(i), self.level.setting.whole(j)
@@ -859,6 +873,7 @@ _METHODS: dict[type, Callable[[Scope, Expr], Truncated]] = {
     Flip: _linear(lambda v: v[..., ::-1, ::-1]),
     Correlate: Scope._correlate,
     Convolve: Scope._convolve,
+    Blocks: Scope._blocks,
     AsScalar: _linear(lambda v: v),
     EntrySum: _linear(lambda v: v.sum(axis=(-2, -1), keepdims=True)),
     EntryMax: Scope._largest,

@@ -6,14 +6,15 @@ before. Sums over layers are opened (`ranges`), so that base and step are equati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sympy import Expr, S, Sum, Symbol
+from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.matpow import MatPow
 
 from symgrad.checking.index_form import IndexForms
 from symgrad.checking.layer_chain import DEEPEST, LONGEST, Given, LayerChain, free, open_nodes
-from symgrad.checking.layers import apart, at_a_general_layer, layer_of
+from symgrad.checking.layers import apart, asked_layer, at_a_general_layer, layer_of
 from symgrad.checking.networks import Terms
 from symgrad.checking.normal_form import fits
 from symgrad.checking.parts import with_parts_in_layers
@@ -27,10 +28,13 @@ from symgrad.checking.ranges import (
     total,
     with_powers_opened,
 )
+from symgrad.checking.stacked import block_pairs, has_blocks, with_names
 from symgrad.expr import (
+    Blocks,
     Gradient,
     MatrixSum,
     ScalarGradient,
+    block_row,
     eye,
     gradient,
     inverse,
@@ -66,11 +70,62 @@ class LoopProver(LayerChain):
         known = self.layers
         if isinstance(about, Gradient | ScalarGradient):
             known = self._where(about.args[1], (a, b))
+        if has_blocks(a) or has_blocks(b):
+            return self._in_blocks(a, b, given, known)
         if isinstance(a, Gradient | ScalarGradient) and self._gradient(a, b, given, known):
             return True
         if (is_leaf(a) and self._forward(a, b)) or self._by_exponent(a, b):
             return True
         return self.holds(a, b, given, known) or self._by_inverse(a, b, given)
+
+    def _in_blocks(self, a: Expr, b: Expr, given: Given, known: Ranges) -> bool:
+        """With names for the matrices of blocks, block by block, factor by factor, or by induction over the layers."""
+        put = {k: v for k, v in given.items() if k != a}
+        indices = [loop.index for loop in self.loops]
+        for x in dict.fromkeys((a, substitute(a, put), self._put_in(a, put, known))):
+            left, right = with_names([x, b], indices)
+            if self.holds(left, right, {}, known):
+                return True
+            pairs = block_pairs(x, b)
+            if (
+                pairs is None
+                and isinstance(x, MatMul)
+                and isinstance(b, MatMul)
+                and len(x.args) == len(b.args)
+            ):
+                pairs = list(zip(x.args, b.args, strict=True))
+            if pairs is not None and all(p == q or self.link(p, q, given, p) for p, q in pairs):
+                return True
+        if isinstance(a, Gradient | ScalarGradient):
+            return any(self._in_blocks(row, b, {}, known) for row in self._rows(a, given, known))
+        return any(self._blocks_by_induction(a, b, given, loop.index, loop.upper) for loop in self.loops)
+
+    def _rows(self, a: Expr, given: Given, known: Ranges) -> Iterator[Expr]:
+        """What given equations about stacks say of one part of them, at its layer."""
+        for loop in self.loops:
+            for key, value in given.items():
+                if not isinstance(key, Blocks) or not is_leaf(a.args[1]):
+                    continue
+                for i, (part,) in enumerate(key.by_rows):
+                    layer = asked_layer(part, a, loop.index)
+                    if layer is None:
+                        continue
+                    symbol = part.args[1]
+                    first = loop.lower - 1 if self._begins_alike(symbol, loop) else loop.lower
+                    if known.inside(layer, first, loop.upper) is True:
+                        yield matmul(block_row(key.heights, i), value.xreplace({loop.index: layer}))
+
+    def _blocks_by_induction(self, a: Expr, b: Expr, given: Given, index: Symbol, upper: Expr) -> bool:
+        """A closed form of a stack of adjoints at a general layer: what it is at the last one, and one layer before."""
+        back = {index: index - 1}
+        recurrence = given.get(a.xreplace(back))
+        if not isinstance(a, Blocks) or not a.has(index) or recurrence is None:
+            return False
+        last, at_end = a.xreplace({index: upper}), short_written_out(b.xreplace({index: upper}))
+        if last != at_end and not self._in_blocks(last, at_end, given, self.layers):
+            return False
+        carried, before = with_names([substitute(recurrence, {a: b}), b.xreplace(back)], [index])
+        return self.holds(carried, before, {})
 
     def written_out_equals(self, f: Expr, v: Expr, answer: Expr) -> bool:
         """Whether the answer is df/dv in a model without loops, all layers being named: the chain rule over all paths."""

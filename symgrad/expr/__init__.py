@@ -3,6 +3,8 @@
 SymPy objects, the classes that SymPy lacks, their constructors, sizes, and models of named definitions.
 """
 
+from symgrad.expr.blocks import *  # noqa: F403
+from symgrad.expr.blocks import __all__ as _blocks
 from symgrad.expr.build import *  # noqa: F403
 from symgrad.expr.build import __all__ as _build
 from symgrad.expr.functions import FUNCTIONS
@@ -17,4 +19,4 @@ from symgrad.expr.shapes import __all__ as _shapes
 from symgrad.expr.tensors import *  # noqa: F403
 from symgrad.expr.tensors import __all__ as _tensors
 
-__all__ = [*_build, *_model, *_nodes, *_operations, *_shapes, *_tensors, "FUNCTIONS"]  # noqa: PLE0604
+__all__ = [*_blocks, *_build, *_model, *_nodes, *_operations, *_shapes, *_tensors, "FUNCTIONS"]  # noqa: PLE0604

@@ -60,6 +60,9 @@ class Expressions(Names):
         reader: Callable[[Any], Value] = getattr(self, f"_read_{tree.data}")
         return reader(tree)
 
+    def _read_rows(self, tree: Any) -> Value:
+        self.fail(ReadError, "rows of blocks stand in block([[A, B], [C, D]])", tree)
+
     def _read_number(self, tree: Any) -> Value:
         text = str(tree.children[0])
         exponent = text.lower().partition("e")[2]

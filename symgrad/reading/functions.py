@@ -12,6 +12,7 @@ from symgrad.expr import (
     add,
     axis_max,
     axis_sum,
+    block,
     commutation,
     convolve,
     correlate,
@@ -250,6 +251,16 @@ def _commutation(scope: Expressions, tree: Any, positional: list[Any], keywords:
     return Value(commutation(*(scope.constant_size(p) for p in positional)), "matrix")
 
 
+def _block(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
+    """block([[A, B], [C, D]]): a matrix of blocks; a number is a block of one entry."""
+    if keywords or len(positional) != 1 or positional[0].data != "rows":
+        scope.fail(ReadError, "block takes rows of blocks, such as block([[A, B], [C, D]])", tree)
+    rows = [[scope.read(m) for m in line.children] for line in positional[0].children]
+    if any(v.kind == "tensor" for row in rows for v in row):
+        scope.fail(ShapeError, "block: a block is a matrix, a vector or a number", tree)
+    return value_of(block([[v.expr for v in row] for row in rows]))
+
+
 def _where(scope: Expressions, tree: Any, positional: list[Any], keywords: Mapping[str, Any]) -> Value:
     """where(c, a, b) = c a + (1 - c) b for an indicator c."""
     c, a, b = scope.arguments(tree, positional, keywords, 3)
@@ -313,6 +324,7 @@ FUNCTIONS_OF_THE_LANGUAGE: dict[str, Handler] = {
     "zeros": _constant(zeros, 1, 2),
     "size": _size,
     "commutation": _commutation,
+    "block": _block,
     "where": _where,
     "correlate": _convolution(correlate, "vector"),
     "convolve": _convolution(convolve, "vector"),

@@ -6,7 +6,6 @@ No macros, no \operatorname, no bare bars, no punctuation after a backslash.
 from __future__ import annotations
 
 from sympy import Expr
-from sympy.matrices import MatrixBase
 
 from symgrad.rendering.notation import GREEK, Notation
 from symgrad.rendering.pieces import Piece
@@ -100,6 +99,6 @@ class LatexPrinter(TypesetPrinter):
     def norm_bars(self, inside: str, subscript: str) -> str:
         return rf"\lVert {inside} \rVert" + (f"_{{{subscript}}}" if subscript else "")
 
-    def table(self, m: MatrixBase) -> Piece:
-        rows = self.rows_of(m, " & ", r" \\ ")
-        return Piece(rf"\begin{{bmatrix}} {rows} \end{{bmatrix}}")
+    def table(self, rows: list[list[str]]) -> Piece:
+        inside = r" \\ ".join(" & ".join(row) for row in rows)
+        return Piece(rf"\begin{{bmatrix}} {inside} \end{{bmatrix}}")

@@ -30,6 +30,7 @@ from symgrad.expr import (
     AsScalar,
     AxisLogSumExp,
     AxisMax,
+    Blocks,
     Commutation,
     Convolve,
     Correlate,
@@ -308,6 +309,10 @@ class MathPrinter(Glyphs):
         """The commutation matrix."""
         return Piece(self.subscripts("K", ", ".join(self(a) for a in e.args)))
 
+    def p_blocks(self, e: Blocks) -> Piece:
+        """A matrix of blocks."""
+        return self.table([[self(m) for m in row] for row in e.by_rows])
+
     def p_flip(self, e: Expr) -> Piece:
         """The reversed entries."""
         return Piece(self.word("flip") + self.brackets(self(e.args[0])))
@@ -484,7 +489,7 @@ class MathPrinter(Glyphs):
 
     def p_explicit(self, e: Expr) -> Piece:
         """An explicit matrix."""
-        return self.table(e)
+        return self.table([[self(a) for a in e.row(i)] for i in range(e.rows)])
 
 
 def _complexity(e: Expr) -> tuple[int, str]:
@@ -535,6 +540,7 @@ _METHODS: dict[type, str] = {
     DiagonalOf: "diag",
     Vec: "vec",
     Commutation: "commutation",
+    Blocks: "blocks",
     Flip: "flip",
     Correlate: "correlate",
     Convolve: "convolve",

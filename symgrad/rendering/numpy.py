@@ -28,6 +28,7 @@ from symgrad.expr import (
     AsScalar,
     AxisLogSumExp,
     AxisMax,
+    Blocks,
     Commutation,
     Convolve,
     Correlate,
@@ -445,6 +446,11 @@ def _convolution(name: str) -> Callable[[Expr], _Text]:
     return printer
 
 
+def _blocks(e: Blocks) -> _Text:
+    rows = (", ".join(_print(m)[0] for m in row) for row in e.by_rows)
+    return f"block([{', '.join(f'[{row}]' for row in rows)}])", _ATOM
+
+
 def _number(e: Expr) -> _Text:
     if e.is_Integer:
         return str(e), _ATOM if e >= 0 else _SIGN
@@ -477,6 +483,7 @@ _PRINTERS: dict[type, Callable[[Expr], _Text]] = {
     AxisMax: _axis_call("max"),
     Vec: _call("vec"),
     Commutation: _call("commutation"),
+    Blocks: _blocks,
     Flip: _call("flip"),
     Correlate: _convolution("correlate"),
     Convolve: _convolution("convolve"),

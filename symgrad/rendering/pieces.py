@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sympy import Expr
-from sympy.matrices import MatrixBase
 
 __all__ = ["ATOM", "HADAMARD", "POWER", "PRODUCT", "SUM", "Glyphs", "Piece"]
 
@@ -78,8 +77,8 @@ class Glyphs:
         """A subscript."""
         raise NotImplementedError
 
-    def table(self, m: MatrixBase) -> Piece:
-        """An explicit matrix."""
+    def table(self, rows: list[list[str]]) -> Piece:
+        """A matrix given by its entries or blocks."""
         raise NotImplementedError
 
     def arrange(self, above: list[Piece], below: list[Piece], body: Piece | None) -> Piece:

@@ -6,13 +6,14 @@ quotient that it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sympy
 from sympy import Dummy, Expr, Lambda, S
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.blockmatrix import BlockMatrix
 from sympy.matrices.expressions.determinant import Determinant
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matmul import MatMul
@@ -24,6 +25,7 @@ from symgrad.errors import UnsupportedError
 from symgrad.expr import (
     AsScalar,
     AxisLogSumExp,
+    Blocks,
     Elementwise,
     EntrySum,
     LogDet,
@@ -80,6 +82,13 @@ def _trace(m: Expr) -> Expr:
     if not is_matrix(m):
         return m
     return m[0, 0] if m.has(OneMatrix) else Trace(m)
+
+
+def _blocks(columns: Expr, blocks: Sequence[Expr]) -> Expr:
+    """A block matrix; a scalar block is a 1 x 1 matrix."""
+    made = [m if is_matrix(m) else sympy.ImmutableMatrix([[m]]) for m in blocks]
+    n = int(columns)
+    return BlockMatrix([made[i : i + n] for i in range(0, len(made), n)])
 
 
 def _total(m: Expr) -> Expr:
@@ -144,6 +153,7 @@ def _elementwise(node: Any, name: Str, x: Expr, *parameters: Expr) -> Expr:
 
 
 _MAKERS: dict[type, Callable[..., Expr]] = {
+    Blocks: lambda node, columns, *blocks: _blocks(columns, blocks),
     AsScalar: lambda node, m: _trace(m),
     EntrySum: lambda node, m: _total(m),
     Norm: lambda node, m: sympy.sqrt(_trace(MatMul(Transpose(m), m))),

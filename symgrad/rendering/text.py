@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sympy import Expr
-from sympy.matrices import MatrixBase
 
 from symgrad.rendering.math_printer import MathPrinter
 from symgrad.rendering.notation import GREEK, Notation, split_name
@@ -11,7 +10,7 @@ from symgrad.rendering.pieces import ATOM, HADAMARD, POWER, PRODUCT, Piece
 
 __all__ = ["FUNCTION_NAMES", "GREEK_LETTERS", "TextPrinter", "to_text"]
 
-_SUPERSCRIPT = dict(zip("0123456789+-−()Tn⊤", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ᵀⁿᵀ", strict=True))
+_SUPERSCRIPT = dict(zip("0123456789+-−()n⊤", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ⁿᵀ", strict=True))
 _SUBSCRIPT = dict(zip("0123456789", "₀₁₂₃₄₅₆₇₈₉", strict=True))
 GREEK_LETTERS = dict(
     zip(
@@ -134,8 +133,8 @@ class TextPrinter(MathPrinter):
             return base + "".join(_SUBSCRIPT[c] for c in inside)
         return f"{base}_{inside}" if len(inside) == 1 else f"{base}_{{{inside}}}"
 
-    def table(self, m: MatrixBase) -> Piece:
-        return Piece("[" + "; ".join(", ".join(self(a) for a in m.row(i)) for i in range(m.rows)) + "]")
+    def table(self, rows: list[list[str]]) -> Piece:
+        return Piece("[" + "; ".join(", ".join(row) for row in rows) + "]")
 
     def p_infinity(self, e: Expr) -> Piece:
         return Piece("∞")

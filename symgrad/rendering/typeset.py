@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sympy import Expr
-from sympy.matrices import MatrixBase
 
 from symgrad.rendering.math_printer import MathPrinter
 from symgrad.rendering.notation import GREEK, split_name
@@ -156,7 +155,3 @@ class TypesetPrinter(MathPrinter):
     def p_infinity(self, e: Expr) -> Piece:
         """Infinity."""
         return Piece(self.INFINITY)
-
-    def rows_of(self, m: MatrixBase, between: str, after: str) -> str:
-        """The entries of a matrix."""
-        return after.join(between.join(self(a) for a in m.row(i)) for i in range(m.rows))

@@ -7,7 +7,6 @@ argument of a function stands in brackets of its own, so that it does not end th
 from __future__ import annotations
 
 from sympy import Expr
-from sympy.matrices import MatrixBase
 
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.pieces import Piece
@@ -99,6 +98,6 @@ class TypstPrinter(TypesetPrinter):
     def norm_bars(self, inside: str, subscript: str) -> str:
         return f"norm({inside})" + (f"_({subscript})" if subscript else "")
 
-    def table(self, m: MatrixBase) -> Piece:
-        rows = self.rows_of(m, ", ", "; ")
-        return Piece(f'mat(delim: "[", {rows})')
+    def table(self, rows: list[list[str]]) -> Piece:
+        inside = "; ".join(", ".join(row) for row in rows)
+        return Piece(f'mat(delim: "[", {inside})')

@@ -13,8 +13,10 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.matmul import MatMul
 
 from symgrad.api import Derivation
+from symgrad.deriving.depth.layers import names_of
 from symgrad.deriving.steps import INDUCTION, LEVELS, Evidence, Step
 from symgrad.expr import (
+    Blocks,
     Definition,
     Entries,
     Gradient,
@@ -31,6 +33,7 @@ from symgrad.expr import (
     leaf_name,
     leaves,
     shape_of,
+    substitute,
     walk,
 )
 from symgrad.rendering.document import (
@@ -50,6 +53,7 @@ from symgrad.rendering.document import (
     sentence,
 )
 from symgrad.rendering.latex import to_latex
+from symgrad.rendering.named_blocks import by_its_blocks, named_blocks
 from symgrad.rendering.notation import Notation
 from symgrad.rendering.phrases import Catalogue, Filling
 from symgrad.rendering.text import to_text
@@ -101,11 +105,13 @@ class View:
     counts: dict[str, int] = field(default_factory=dict)
     said: dict[Inline, str] = field(default_factory=dict)
     from_zero: bool = False
+    blocks: dict[Expr, Expr] = field(default_factory=dict)
 
     # --- formulas ------------------------------------------------------------------------------------
 
     def formula(self, e: Expr) -> Formula:
         """An expression in every notation; entries are counted from one, where `from_zero` does not say otherwise."""
+        e = substitute(e, self.blocks) if self.blocks else e
         e = e if self.from_zero else one_based(e)
         return Formula(to_latex(e, self.notation), to_text(e, self.notation), to_typst(e, self.notation))
 
@@ -212,6 +218,7 @@ class View:
         An equation that was shown before is referred to; `known` are those of earlier derivations from the same model.
         """
         known = {} if known is None else known
+        self.blocks |= named_blocks(derivation, self.blocks.values())
         numbers: dict[int, str] = {}
         parts: dict[tuple[Expr, ...], str] = {}
         blocks: list[Block] = []
@@ -264,7 +271,14 @@ class View:
             reason = sentence(
                 reason, self.words("list.space"), self.words("step.uses", equations=self.reference(used))
             )
-        return Equation(self.rows(step.equation), numbers[step.number], reason, self.mark(step.evidence))
+        rows = self.rows(step.equation)
+        factor = step.terms.get("factor")
+        if isinstance(factor, Blocks) and factor in self.blocks and step.rule == "depth.coupled":
+            taken = names_of(derivation.model) | {str(n.name) for n in self.blocks.values()}
+            made = by_its_blocks(self.blocks[factor], factor, taken)
+            plain_ = replace(self, blocks={})
+            rows = (*rows, *(Row(*map(plain_.formula, pair)) for pair in made))
+        return Equation(rows, numbers[step.number], reason, self.mark(step.evidence))
 
     def once(self, reason: Inline, number: str) -> Inline:
         """A reason the first time; later, where it was said."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sympy import Expr
 
 from symgrad.errors import UnsupportedError
-from symgrad.expr import add, is_leaf
+from symgrad.expr import Blocks, add, is_leaf
 
 __all__ = ["RULES", "Rule", "product_rule", "rule", "rule_for"]
 
@@ -107,6 +107,11 @@ def rule_for(node: Expr) -> Rule:
         for entry in _BY_TYPE.get(cls, ()):
             if entry.when is None or entry.when(node):
                 return entry
+    if isinstance(node, Blocks):
+        raise UnsupportedError(
+            f"a matrix of blocks is not derived: {node}",
+            hint="define its blocks by themselves and write their products out, block by block",
+        )
     what = "a name" if is_leaf(node) else type(node).__name__
     raise UnsupportedError(f"there is no rule for {what}: {node}")
 

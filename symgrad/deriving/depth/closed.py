@@ -197,7 +197,7 @@ def state_closed(out: DepthSweep, r: Recurrence, avoid: set[str], tidy: Tidy) ->
         "depth.base" if nothing else "depth.affine_base",
         (_at_the_end(r, avoid, nothing), name if not r.direct or nothing else r.last),
         [stated, *r.at_end],
-        at=name.args[1],
+        at=upper,
     )
     last_of = claim(r, index - 1, avoid)
     middle = [matmul(r.factor, general)] if nothing else [add(matmul(r.factor, general), r.rest)]

@@ -73,6 +73,7 @@ class Known:
         self.closed: dict[
             str, tuple[Expr, Expr, tuple[int, ...]]
         ] = {}  # states: symbol, closed form, the step that has it
+        self.in_blocks: dict[str, tuple[Expr, Expr, tuple[int, ...]]] = {}  # the same as a row of a stack
         self.ends: dict[Expr, int] = {}  # first and last states whose adjoint is known, and its step
         self.constants: dict[Expr, Expr] = {}  # states that hand a number back unchanged
         self.seeds: dict[Expr, Expr] = {}  # first states, for the definitions that make them

@@ -13,6 +13,7 @@ from symgrad.deriving.depth.closed import (
     matrix_closed,
     state_closed,
 )
+from symgrad.deriving.depth.coupled import coupled, groups
 from symgrad.deriving.depth.known import Known, moved, where_of
 from symgrad.deriving.depth.layers import index_of
 from symgrad.expr import (
@@ -20,6 +21,7 @@ from symgrad.expr import (
     Loop,
     ScalarGradient,
     add,
+    block_row,
     gradient,
     is_column,
     is_matrix,
@@ -27,6 +29,7 @@ from symgrad.expr import (
     leaf_name,
     leaves,
     matmul,
+    stack,
     substitute,
     walk,
     zeros,
@@ -60,8 +63,10 @@ class Recurrences(Known):
                 continue
             settle(self.sweep, before, [*carried[s], *(moved(c, back) for c in direct[s])], self.tidy)
             values[s] = self._in_terms_of_states(self.sweep.adjoints[before], body - set(states), index)
-        for s, coupled in _in_order(values, self.f, index):
-            self._solve(s, values[s], loop, coupled)
+        for group in groups(_needs(values, self.f, index)):
+            if len(group) == 1 or not self._solve_together(group, values, loop):
+                for s in group:
+                    self._solve(s, values[s], loop, len(group) > 1)
         for s in states:
             self._first_state(s, loop, direct.get(s, ()), carried.get(s, ()))
 
@@ -124,6 +129,51 @@ class Recurrences(Known):
         if _has_gradients(filled):
             self.shown += [*numbers, step, end]
 
+    def _solve_together(self, group: Sequence[Expr], values: Mapping[Expr, Expr], loop: Loop) -> bool:
+        """The recurrence of states that need each other, solved where it is affine; whether it is."""
+        out, index, upper = self.out, loop.index, loop.upper
+        back, at_end = {index: index - 1}, {index: upper}
+        together = coupled(values, group, self.f, index, self.tidy)
+        if together is None or not together.core:
+            return False
+        steps = [self.sweep.step_of[s.xreplace(back)] for s in group]
+        ends = [self.sweep.step_of[s.xreplace(at_end)] for s in together.core]
+        for s in group:
+            if s not in together.core:
+                name = gradient(self.f, s.xreplace(back))
+                self.shown.append(out.record("depth.eliminated", (name, together.row(s)), steps))
+        name = together.stacked(together.core, {})
+        before, factor, rest = name.xreplace(back), together.matrix(), together.rest()
+        nothing = rest == (S.Zero if is_scalar(rest) else zeros(*rest.shape))
+        shown = matmul(factor, name) if nothing else add(matmul(factor, name), rest)
+        alone = len(together.core) == 1
+        rule = "depth.coupled" if not alone else "depth.recurrence" if nothing else "depth.affine_recurrence"
+        recurrence = out.record(rule, (before, shown), steps, factor=factor)
+        used: list[int] = []
+        last = stack([self.sweep.adjoints[s.xreplace(at_end)] for s in together.core])
+        direct = not nothing and self._resolved_alike(rest.xreplace({index: upper + 1}), last, used)
+        last = self.tidy(self._settled(last, used))
+        r = Recurrence(
+            name,
+            index,
+            upper,
+            factor,
+            rest,
+            last,
+            direct,
+            (recurrence, *ends, *used),
+            tuple(used) if direct else (),
+        )
+        filled, numbers = state_closed(out, r, self.names, self.tidy)
+        self.shown += numbers
+        if alone:
+            self.closed[leaf_name(together.core[0])] = (together.core[0], filled, numbers)
+        elif not _has_gradients(filled):
+            heights = name.heights
+            for i, s in enumerate(together.core):
+                self.in_blocks[leaf_name(s)] = (s, matmul(block_row(heights, i), filled), numbers)
+        return True
+
     def _first_state(
         self, s: Expr, loop: Loop, direct: Sequence[Contribution], carried: Sequence[Contribution]
     ) -> None:
@@ -134,7 +184,7 @@ class Recurrences(Known):
             made is None or not any(self._is_active(leaf) for leaf in leaves(made.value))
         ):
             return
-        closed = self.closed.get(leaf_name(s))
+        closed = self.closed.get(leaf_name(s), self.in_blocks.get(leaf_name(s)))
         known = closed is not None and not _has_gradients(closed[1])
         if known and not direct and first not in self.waiting:
             assert closed is not None  # noqa: S101 - known
@@ -167,14 +217,10 @@ def _next_layer(n: Expr, index: Symbol, f: Expr) -> bool:
     )
 
 
-def _in_order(values: Mapping[Expr, Expr], f: Expr, index: Symbol) -> list[tuple[Expr, bool]]:
-    """The states, those first that others rest on; True for one that is coupled with another both ways."""
+def _needs(values: Mapping[Expr, Expr], f: Expr, index: Symbol) -> dict[Expr, set[Expr]]:
+    """Which other states' adjoints the adjoint of each is made of."""
     needs: dict[Expr, set[Expr]] = {}
     for s, value in values.items():
         used = {n.args[1] for n in walk(value) if isinstance(n, Gradient | ScalarGradient) and n.args[0] == f}
         needs[s] = {o for o in values if o != s and (o in used or o.xreplace({index: index - 1}) in used)}
-    reach = {s: set(n) for s, n in needs.items()}
-    for _ in values:
-        for s in values:
-            reach[s] |= {t for o in reach[s] for t in reach[o]}
-    return sorted(((s, s in reach[s]) for s in values), key=lambda pair: len(reach[pair[0]]))
+    return needs

@@ -116,6 +116,9 @@ class Result(Recurrences):
                 hint=f"ask for {name}[{loop.lower + shift}] to {name}[{loop.upper + shift}], or for {name}",
             )
         found = self._value_of(self.wrt)
+        if found is None and name in self.in_blocks:
+            _, form, numbers = self.in_blocks[name]
+            return self.tidy(form.xreplace({loop.index: where})), list(numbers)
         if found is None:
             before = symbol.xreplace({loop.index: loop.index - 1})
             at = {loop.index: where + 1}
