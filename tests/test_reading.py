@@ -54,6 +54,7 @@ from symgrad.expr import (
     zeros,
 )
 from symgrad.reading import read_assumptions, read_model, read_question, read_shapes
+from symgrad.reading.spellings import FUNCTIONS_ELSEWHERE
 from symgrad.rendering import to_numpy
 
 SHAPES = "A: m n, B: n k, C: m n, Q: n n, x: n, y: n, u: m, s:, t:, K: a b, w: k, v: p+k-1"
@@ -218,6 +219,11 @@ def test_what_is_refused_and_where(
         ("x ^ 2", r"a power is written \*\*"),
         ("s @ x", r"write \* instead"),
         ("xx + x", "xx"),
+        ("np.dot(x, x)", r"exp\(x\), not np.exp\(x\)"),
+        ("dot(x, x)", "write x @ y"),
+        ("ln(s)", r"write log\(x\)"),
+        ("x' @ A @ x", r"a transpose is written \.T; a prime is"),
+        ("||x||", r"norm\(\.\.\)"),
     ],
 )
 def test_messages_say_what_would_fit(text: str, hint: str) -> None:
@@ -226,6 +232,34 @@ def test_messages_say_what_would_fit(text: str, hint: str) -> None:
     import re
 
     assert re.search(hint, caught.value.hint or ""), caught.value.hint
+
+
+def test_what_others_spell_is_read_here_as_the_hint_says() -> None:
+    """A hint must not lead to a second error."""
+    shapes_of = {"A": "n n", "B": "n n", "x": "n", "X": "m n", "y": "n", "b": "n"}
+    shapes = ", ".join(f"{name}: {dims}" for name, dims in shapes_of.items()) + ", a: , c: "
+    for called, instead in FUNCTIONS_ELSEWHERE.items():
+        with pytest.raises(SymgradError, match=f"no function {called}"):
+            read_question(f"{called}(x)", shapes=shapes)
+        if called in ("clip", "cov"):
+            instead = instead.replace(", b)", ", c)").replace("/ n", "/ m")
+        if "[" in instead:
+            read_question("x", definitions=[instead], shapes=shapes)
+        else:
+            read_question(instead, shapes=shapes)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("L = x @ A @ x", "(A + A.T) @ x"),
+        ("z = A @ x\nL = norm(z)**2", "2 * A.T @ z"),
+        ("z = A @ x\nnorm(z)**2", "2 * A.T @ z"),
+        ("sum(A,\n axis=0) @ x", "sum(A, axis=0)"),
+    ],
+)
+def test_an_expression_may_bring_its_definitions(text: str, answer: str) -> None:
+    assert derive(text, "x", shapes="A: n n, x: n").to_numpy() == answer
 
 
 # --- shapes that are not declared -------------------------------------------------------------------

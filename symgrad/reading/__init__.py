@@ -16,7 +16,7 @@ from symgrad.nets.short import ShortForms, has_short_forms
 from symgrad.reading.context import Shapes, Words, assumption_sets, read_assumptions, read_shapes, shape_lists
 from symgrad.reading.elaborate import Elaborator
 from symgrad.reading.names import Missing, OpenSize
-from symgrad.reading.text import Header, Statement, parse_expression, statements
+from symgrad.reading.text import Header, Statement, definitions_and_question, parse_expression, statements
 from symgrad.reading.typed import Value
 
 __all__ = ["read_assumptions", "read_model", "read_question", "read_shapes"]
@@ -66,12 +66,17 @@ def read_question(
 ) -> tuple[Model, Expr]:
     """Definitions and an expression over them; with `model`, an expression in that model's names.
 
+    The expression may come after definitions of its own, one a line, or be the last of them.
+
     >>> model, f = read_question("norm(X @ w - y)**2", shapes="X: n d, w: d, y: n")
     >>> f
     Norm(X*w - y)**2
 
     Raises   SymgradError with the line and column, and what would fit
     """
+    if model is None:
+        inside, f = definitions_and_question(f)
+        definitions = [*definitions, *inside]
     if model is None and has_short_forms(f):
         *inner, last = ShortForms(f, frozenset(functions), _names(shapes)).written_out(f"value = {f}", 1)
         entries = last.startswith("value[")

@@ -35,6 +35,7 @@ from symgrad.expr import (
 from symgrad.expr.functions import FUNCTIONS
 from symgrad.reading import indices
 from symgrad.reading.names import Names, handlers, index_symbol, names_in, position
+from symgrad.reading.spellings import FUNCTIONS_ELSEWHERE
 from symgrad.reading.tensors import entrywise, has_tensor, over_all
 from symgrad.reading.text import LIMITS
 from symgrad.reading.typed import Value, kind_of, spread, spreads, value_of
@@ -381,6 +382,8 @@ class Expressions(Names):
             if close
             else f"declare it with `{called} : function` if it is one"
         )
+        if called in FUNCTIONS_ELSEWHERE:
+            hint = f"write {FUNCTIONS_ELSEWHERE[called]}"
         if called in self.symbols or called in self.shapes:
             hint = f"{called} is no function; a product is written {called} * (..) or {called} @ (..)"
         self.fail(NameUnknownError, f"there is no function {called}", name, hint=hint)

@@ -14,8 +14,17 @@ from typing import Any
 
 from symgrad.errors import ReadError, SymgradError, TooLargeError
 from symgrad.nets.short import ShortForms, has_short_forms
+from symgrad.reading.spellings import instead_of
 
-__all__ = ["LIMITS", "Header", "Limits", "Statement", "parse_expression", "statements"]
+__all__ = [
+    "LIMITS",
+    "Header",
+    "Limits",
+    "Statement",
+    "definitions_and_question",
+    "parse_expression",
+    "statements",
+]
 
 
 @dataclass(frozen=True)
@@ -54,24 +63,8 @@ _NAMES_OF_TOKENS = {
     "__ANON_0": "'..'",
     "__ANON_1": "'.T'",
 }
-_INSTEAD = {
-    "^": "a power is written **",
-    "'": "there are no strings in the language; a transpose is written .T",
-    "⊤": "a transpose is written .T",
-    "·": "a matrix product is written @, a product of scalars or of entries *",
-    "×": "a matrix product is written @, a product of scalars or of entries *",
-    "⊙": "an entrywise product is written *",
-    "∘": "an entrywise product is written *",
-    "−": "a minus sign is written -",
-    "{": "use round brackets",
-    "}": "use round brackets",
-    "\\": "LaTeX is not read here; write the formula in NumPy's spelling",
-    "$": "LaTeX is not read here; write the formula in NumPy's spelling",
-    "!": "a factorial has no meaning here",
-    ";": "put each definition on its own line",
-    '"': "there are no strings in the language",
-    "=": "a comparison is <, >, <= or >=",
-}
+
+_DEFINITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\[[^\]]*\]\s*)?=(?!=)")
 
 
 @dataclass(frozen=True)
@@ -151,6 +144,23 @@ def statements(text: str, names: frozenset[str] = frozenset()) -> list[Statement
     if not result:
         raise ReadError("there is no model: the text has no definitions")
     return result
+
+
+def definitions_and_question(text: str) -> tuple[list[str], str]:
+    r"""The lines that define something, and what is asked about: the last line, or the name that it defines.
+
+    >>> definitions_and_question("z = W @ x\nL = sum(z**2)")
+    (['z = W @ x', 'L = sum(z**2)'], 'L')
+    >>> definitions_and_question("z = W @ x\nsum(z, axis=0)")
+    (['z = W @ x'], 'sum(z, axis=0)')
+    """
+    if "=" not in text and "\n" not in text:
+        return [], text
+    lines = [line for _, line in _logical_lines(text)]
+    last = _DEFINITION.match(lines[-1]) if lines else None
+    if last is not None:
+        return lines, last[1]
+    return (lines[:-1], lines[-1]) if any(map(_DEFINITION.match, lines)) else ([], text)
 
 
 def _written_out(text: str, names: frozenset[str]) -> Iterator[tuple[int, str, int | None]]:
@@ -283,7 +293,8 @@ def _parse(part: str, start: str, source: str, lines_before: int) -> Any:
             source=source,
             line=lines_before + error.line,
             column=error.column,
-            hint=_INSTEAD.get(c, "names are of the letters A to Z, digits and underscores"),
+            hint=instead_of(c, part[: error.pos_in_stream])
+            or "names are of the letters A to Z, digits and underscores",
         ) from None
     except UnexpectedToken as error:
         raise _unexpected(error, part, source, lines_before) from None
@@ -314,8 +325,10 @@ def _unexpected(error: Any, part: str, source: str, lines_before: int) -> Symgra
         hint = "an operator is missing before it: products are written @ or *"
     elif at_end and "')'" in expected:
         hint = "add ')'"
-    elif str(error.token) in _INSTEAD and not at_end:
-        hint = _INSTEAD[str(error.token)]
+    elif expected == {"'('"} and part[: error.token.start_pos].rstrip().endswith("'"):
+        hint = "a transpose is written .T; a prime is the derivative of a function: f'(x)"
+    elif not at_end and (fits := instead_of(str(error.token), part[: error.token.start_pos])):
+        hint = fits
     else:
         hint = "expected " + " or ".join(sorted(expected)) if expected else "the formula ends before it"
     return ReadError(message, source=source, line=lines_before + line, column=column, hint=hint)
