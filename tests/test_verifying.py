@@ -22,7 +22,7 @@ from symgrad.gallery import QUESTIONS
 from symgrad.reading import read_model
 from symgrad.reading.claim import read_claim
 from symgrad.rendering.snippet import snippet
-from symgrad.rendering.verdict import render
+from symgrad.rendering.verdict import message, render
 from symgrad.verify_batch import context_of, verdict_line, verdict_lines
 
 CASES = Path(__file__).parent / "cases"
@@ -69,6 +69,23 @@ RIGHT: tuple[tuple[str, dict[str, Any]], ...] = (
     ("p @ ones(k) = 1", PULLED),
 )
 
+DEEP: dict[str, Any] = {
+    "given": ["z1 = W1 @ x", "a1 = tanh(z1)", "z2 = W2 @ a1", "a2 = tanh(z2)", "L = norm(a2 - y)**2 / 2",
+              "delta2 = (a2 - y) * (1 - a2**2)"],
+    "shapes": "x: d, W1: h d, W2: k h, y: k",
+}  # fmt: skip
+MASKED: dict[str, Any] = {
+    "given": ["E = norm(M * (X - U @ V.T))**2 / 2 + lam * norm(U)**2"],
+    "shapes": "X: m n, M: m n, U: m k, V: n k, lam:",
+    "assume": "M: binary",
+    "layout": "gradient",
+}
+NORMAL: dict[str, Any] = {
+    "given": ["f = logdet(S) / 2 + x @ inv(S) @ x / 2"],
+    "shapes": "S: n n, x: n",
+    "assume": "S: positive_definite",
+}
+
 WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("dL/dz2 = y - p", NETWORK, "wrong sign"),
     ("dL/dW2 = outer(a1, delta2)", {**NETWORK, "layout": "gradient"}, "swapped order"),
@@ -92,6 +109,23 @@ WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("dL/dh = (W.T @ g) * (1 - k**2)", RECURRENT, "elementwise vs matrix product"),
     ("dL/dh = W @ (g * (1 - k**2))", RECURRENT, "missing transpose"),
     ("dL/dw = 2 * X.T @ (X @ w - y)**2", SQUARES, "wrong exponent"),
+    # a factor or a term of the right formula that is left out within the claim
+    ("dL/dW1 = outer(W2.T @ delta2, x)", NETWORK, "missing activation derivative"),
+    ("dL/dx = W1.T @ W2.T @ delta2", NETWORK, "missing activation derivative"),
+    ("dE/dU = -(X - U @ V.T) @ V + 2 * lam * U", MASKED, "wrong factor"),
+    ("dE/dV = -(M * (X - U @ V.T)).T", MASKED, "wrong factor"),
+    ("dE/dU = -(M * (X - U @ V.T)) @ V + 2 * U", MASKED, "wrong factor"),
+    ("df/dS = (S - inv(S) @ outer(x, x) @ inv(S)) / 2", NORMAL, "wrong exponent"),
+    ("df/dS = (inv(S) - outer(x, x) @ inv(S)) / 2", NORMAL, "wrong factor"),
+    # the activation of another layer
+    ("dL/dz1 = (W2.T @ delta2) * (1 - tanh(z2)**2)", NETWORK, "wrong layer index"),
+    ("dL/dz1 = (W2.T @ delta2) * (1 - a2**2)", DEEP, "wrong layer index"),
+    # two slips
+    ("dL/dW = X.T @ (P - Y) + 2 * lam * W", BATCH, "1/N missing"),
+    ("dL/dW = X @ (P - Y) + lam * W", BATCH, "1/N missing"),
+    ("dL/dW = X.T @ (Y - P) / N", BATCH, "wrong sign"),
+    ("dE/dU = -(X - U @ V.T) @ V + lam * U", MASKED, "wrong factor"),
+    ("dE/dU = (M * (X - U @ V.T)) @ V + lam * U", MASKED, "wrong sign"),
 )
 
 
@@ -187,6 +221,24 @@ def test_a_symmetric_matrix_has_to_be_assumed() -> None:
     form = {"given": ["f = x @ A @ x"], "shapes": "x: n, A: n n"}
     assert verify("df/dx = 2 * A @ x", **form).verdict == "refuted"
     assert verify("df/dx = 2 * A @ x", assume="A: symmetric", **form).verdict == "proved"
+
+
+def test_what_would_have_to_be_assumed_is_said_in_the_language_of_the_reader() -> None:
+    verdict = verify("df/dx = 2 * A @ x", given=["f = x @ A @ x"], shapes="x: n, A: n n")
+    assert verdict.slip is not None and verdict.slip.key == "holds_if"
+    assert "A were assumed to be symmetric" in message(verdict)
+    assert "A 是对称矩阵" in message(verdict, "zh")
+
+
+def test_a_slip_in_a_formula_about_entries_is_one_of_indices() -> None:
+    form: dict[str, Any] = {
+        "given": ["L = g @ (W @ x)"],
+        "shapes": "W: n n, x: n, g: n",
+        "layout": "gradient",
+    }
+    assert verify(r"\frac{\partial L}{\partial W_{ij}} = g_j x_i", **form).kind == "wrong index"
+    assert verify(r"\frac{\partial L}{\partial x_j} = \sum_i W_{ji} g_i", **form).kind == "wrong index"
+    assert verify(r"\frac{\partial L}{\partial W} = x g^T", **form).kind == "swapped order"
 
 
 def test_kinks_and_domains_are_stated() -> None:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Add, Expr, Pow, Rational, S
+from sympy import Add, Expr, Pow, S
 from sympy.matrices.expressions.matadd import MatAdd
 
 from symgrad.checking.budget import OutOfTime, alarm, check_time, time_limit
 from symgrad.checking.counterexample import points_at
 from symgrad.checking.edits import (
     Edit,
-    Vocabulary,
     alike,
     edited,
     fits,
@@ -29,7 +27,9 @@ from symgrad.checking.edits import (
     turned,
     whole_shape,
 )
-from symgrad.checking.truth import Sample, Truth
+from symgrad.checking.fitting import Fitting
+from symgrad.checking.insertions import insertions
+from symgrad.checking.truth import Truth
 from symgrad.checking.verdict import Judgement
 from symgrad.errors import SymgradError
 from symgrad.expr import (
@@ -93,11 +93,13 @@ _STOPPED = (
     AttributeError,
 )
 _OTHER = ("kernel not flipped", "extra factor", "extra term")
+_FOR_SCALARS = ("missing term", "wrong factor", "wrong exponent", "other")
+_KIN = {"missing factor": "wrong factor"}
+_OF_ENTRIES = ("missing transpose", "extra transpose", "swapped order", "wrong layout")
 _MAYBE_A_SLOPE = (
     "wrong exponent",
     "wrong sign",
     "wrong variable",
-    "wrong layer index",
     "wrong factor",
     "other",
 )
@@ -155,10 +157,13 @@ def _named(judgement: Judgement, truth: Truth, link: Expr, slip: Slip | None, sh
             n.key.startswith("shape.") for n in judgement.notes
         )
         slip = Slip("shape mismatch", "shape_mismatch") if misfit else Slip("other", "other")
-    if slip.repaired is None and (needed := _assumption_needed(truth, link, judgement.layout)) is not None:
+    far = slip.repaired is None or slip.edits > 1
+    if far and (needed := _assumption_needed(truth, link, judgement.layout)) is not None:
         return Slip("other", "holds_if", {"name": needed[0], "word": needed[1]})
     matrices_only = not shapes_said and slip.kind in ("missing transpose", "swapped order")
-    if (matrices_only or slip.repaired is None) and holds_for_scalars(truth, link):
+    if slip.repaired is not None and slip.kind not in _FOR_SCALARS:
+        far = False
+    if (matrices_only or far) and holds_for_scalars(truth, link):
         meant = slip.terms.get("after", slip.repaired)
         if meant is None:
             return replace(slip, kind="right only for scalars", key="only_scalars")
@@ -218,17 +223,31 @@ def holds_for_scalars(truth: Truth, link: Expr) -> bool:
     return seen
 
 
-class _Search:
+@dataclass(frozen=True)
+class _Mended:
+    """A formula that lacks nothing but coefficients and terms: what is amiss in it, and how many things are."""
+
+    kind: str
+    key: str
+    value: Expr
+    terms: Mapping[str, Expr | str]
+    count: int = 1
+
+
+def _rank(kind: str) -> int:
+    """How specific a kind is: the smaller the more."""
+    return KINDS_OF_SLIP.index("other" if kind in _OTHER else _KIN.get(kind, kind))
+
+
+class _Search(Fitting):
     """Looks for edits of one link."""
 
     def __init__(self, truth: Truth, link: Expr, layout: Layout | None, expected: Expr | None = None) -> None:
-        self.truth, self.link, self.layout, self.expected = truth, link, layout, expected
-        self.claim = truth.claim
-        self.samples: list[Sample] = truth.samples
-        self.words = Vocabulary(
-            truth.model, () if self.claim.misfit else self.claim.links, self.claim.indices
-        )
+        super().__init__(truth, link, layout)
+        self.link, self.expected = link, expected
+        self.indexed = bool(self.claim.indices) or self.claim.wrt_entry is not None
         self.found: list[tuple[int, Slip]] = []
+        self.seen: set[Expr] = set()
         with any_shapes():
             self.tried: set[Expr] = {link, turned(link), transpose(link)}
 
@@ -236,15 +255,23 @@ class _Search:
         """The best slip that is found."""
         if not self.samples:
             return None
-        if self.claim.misfit is None:
-            self._by_factor()
-            self._by_terms()
+        whole = self._mended(self.link) if self.claim.misfit is None else None
+        if whole is not None and whole.count == 1:
+            self._note(whole.kind, whole.value, 1, whole.key, **whole.terms)
         self._collect(self._one_edit(), 1)
-        if not self.found:
-            self._missing_terms()
+        if not self.found or self.best_kind == "missing term":
+            self._collect(self._insertions(self.link), 1)
+        if not self.found and whole is not None:
+            value = self._shorter(whole.value)
+            self._note(whole.kind, value, 2, "two", before=self.link, after=value)
         if not self.found:
             self._collect(self._two_edits(), 2)
         return self.best()
+
+    @property
+    def best_kind(self) -> str | None:
+        best = self.best()
+        return None if best is None else best.kind
 
     def best(self) -> Slip | None:
         """The smallest, then the most specific."""
@@ -260,13 +287,20 @@ class _Search:
 
     def _note(self, kind: str, repaired: Expr, edits: int, key: str = "", **terms: Expr | str) -> None:
         named = "other" if kind in _OTHER else kind
-        if named in _MAYBE_A_SLOPE and self.words.slopes_in(repaired) - self.words.slopes_in(self.link):
+        gained = self.words.slopes_in(repaired) - self.words.slopes_in(self.link)
+        if kind == "missing factor":
+            named = "missing activation derivative" if gained else "wrong factor"
+        elif self.claim.by_entries and named in _OF_ENTRIES:
+            named = "wrong index"
+        if named in _MAYBE_A_SLOPE and kind != "missing factor" and gained:
             kind = named = "wrong activation derivative"
             key = key if "before" in terms and "after" in terms else "two"
             terms = {"before": self.link, "after": repaired, **terms}
-        rank = KINDS_OF_SLIP.index(named)
         self.found.append(
-            (rank, Slip(named, key or _KEYS.get(kind, kind.replace(" ", "_")), terms, repaired, edits))
+            (
+                _rank(named),
+                Slip(named, key or _KEYS.get(kind, kind.replace(" ", "_")), terms, repaired, edits),
+            )
         )
 
     def _collect(self, edits: Iterable[Edit], count: int) -> None:
@@ -274,23 +308,22 @@ class _Search:
             check_time()
             if self.is_true(edit.value):
                 if count > 1:
-                    self._note(edit.kind, edit.value, count, "two", before=self.link, after=edit.value)
+                    value = self._shorter(edit.value)
+                    self._note(edit.kind, value, count, "two", before=self.link, after=value)
                     return
                 self._note(edit.kind, edit.value, count, before=edit.before, after=edit.after)
 
+    def _shorter(self, e: Expr) -> Expr:
+        """What was found, or the right formula if that is shorter."""
+        right = None if self.indexed else self.expected
+        return e if right is None or printed_size(e) <= printed_size(right) else right
+
     def is_true(self, e: Expr) -> bool:
-        """Whether a candidate agrees with the truth at every point."""
+        """Whether a candidate that was not tried yet agrees with the truth at every point."""
         if e in self.tried:
             return False
         self.tried.add(e)
-        return all(self._agrees(e, s) for s in self.samples)
-
-    def _agrees(self, e: Expr, sample: Sample) -> bool:
-        try:
-            gap = self.truth.gap(e, sample, self.layout)
-        except (SymgradError, ValueError, TypeError, IndexError, AttributeError, KeyError):
-            return False
-        return gap is not None and gap.error <= sample.tolerance
+        return self.agrees(e)
 
     def _one_edit(self) -> Iterator[Edit]:
         yield from self._whole(self.link)
@@ -330,96 +363,69 @@ class _Search:
             if fits(edit.value):
                 yield edit
 
+    def _insertions(self, e: Expr) -> Iterator[Edit]:
+        """What the right formula has and this one lacks."""
+        if self.expected is None or self.indexed:
+            return
+        for edit in insertions(e, self.expected, [a.slope for a in self.words.activations]):
+            if self.claim.misfit is None or fits(edit.value):
+                yield edit
+
     def _two_edits(self) -> Iterator[Edit]:
-        """An edit and a factor; an edit in each of two places."""
-        first = list(self._one_edit())
-        for edit in first:
+        """An edit and coefficients or terms; an edit in each of two places."""
+        first = [e for e in self._one_edit() if e.kind not in _OTHER]
+        for edit in () if self.indexed else (*first, *self._insertions(self.link)):
             check_time()
-            ratio = self._ratio(edit.value)
-            if ratio is not None and ratio != 1:
-                value = scale(ratio, edit.value)
-                self.tried.discard(value)
-                yield replace(edit, value=value)
+            mended = self._mended(edit.value)
+            if mended is not None and mended.count == 1:
+                self.tried.discard(mended.value)
+                kind = min(edit.kind, mended.kind, key=_rank)
+                yield replace(edit, kind=kind, value=mended.value)
         for edit in first:
             yield from self._whole(edit.value)
         for edit in first:
             yield from self._edits_of(edit.value)
+        if self.claim.misfit is not None:  # a first edit need not fit, if the second does
+            with any_shapes():
+                unfit = [e.value for e in edited(self.link, self.words) if not fits(e.value)]
+            for value in unfit:
+                yield from self._edits_of(value)
 
     # --- factors and terms --------------------------------------------------------------------------------
 
-    def _values(self, e: Expr, sample: Sample) -> tuple[Array, Array] | None:
-        """The claimed and the true values at a point, as two lines of numbers."""
-        with np.errstate(all="ignore"):
-            try:
-                if self.claim.indices or self.claim.wrt_entry is not None or self.claim.of_entry is not None:
-                    claimed, right = self.truth.entries(e, sample)
-                else:
-                    claimed = np.asarray(self.truth.value(e, sample), dtype=float)
-                    right = self.truth.right(sample, self.layout)
-            except (SymgradError, ValueError, TypeError, IndexError, ArithmeticError):
-                return None
-        if claimed.shape != right.shape or not (np.isfinite(claimed).all() and np.isfinite(right).all()):
+    def _mended(self, e: Expr) -> _Mended | None:
+        """What is amiss if only coefficients or terms are: of the whole, of its terms, of the right formula's terms."""
+        if e in self.seen:
             return None
-        return np.ravel(claimed), np.ravel(right)
+        self.seen.add(e)
+        try:
+            return self._amiss(e)
+        except (SymgradError, ValueError, TypeError, AttributeError):
+            return None
 
-    def _ratio(self, e: Expr) -> Expr | None:
-        """The factor by which a candidate has to be multiplied, the same at all points."""
-        numbers = []
-        for sample in self.samples:
-            values = self._values(e, sample)
-            if values is None or not np.any(values[0]):
-                return None
-            claimed, right = values
-            c = float(claimed @ right / (claimed @ claimed))
-            if np.max(np.abs(c * claimed - right)) > 1e-7 * max(float(np.max(np.abs(right))), 1e-3):
-                return None
-            numbers.append(c)
-        return self._coefficient(numbers)
-
-    def _coefficient(
-        self, numbers: Sequence[float], samples: Sequence[Sample] | None = None, names: bool = True
-    ) -> Expr | None:
-        """A number of small parts, or one times a size, a scalar or its inverse; None if it is none of these."""
-        samples = self.samples if samples is None else samples
-        scalars: list[tuple[Expr, list[float]]] = [(S.One, [1.0] * len(numbers))]
-        for s in sorted(self.truth.points.symbols, key=str):
-            at = [float(sample.point.sizes[s]) for sample in samples]
-            scalars += [(Pow(s, -1), [1 / a for a in at]), (s, at)]
-        for name in self.words.names if names else ():
-            if is_scalar(name) and name not in (self.claim.of, self.claim.wrt):
-                values = [float(np.asarray(self.truth.value(name, s))) for s in samples]
-                scalars.append((name, values))
-                if all(values):
-                    scalars.append((Pow(name, -1), [1 / v for v in values]))
-        for factor, values in scalars:
-            ratios = [c / v if v else float("nan") for c, v in zip(numbers, values, strict=True)]
-            small = Fraction(ratios[0]).limit_denominator(16) if np.isfinite(ratios[0]) else Fraction(0)
-            if small and abs(small) <= 64 and all(abs(r - small) < 1e-7 * abs(small) for r in ratios):
-                return Rational(small.numerator, small.denominator) * factor
-        return None
-
-    def _by_factor(self) -> None:
-        ratio = self._ratio(self.link)
-        if ratio is None:
-            self._missing_factor()
-        elif ratio != 1:
+    def _amiss(self, e: Expr) -> _Mended | None:
+        ratio = self.ratio(e)
+        if ratio == 1:
+            return None
+        if ratio is not None:
             kind = self._kind_of(ratio)
             key = {"1/N missing": "n_missing", "wrong sign": "wrong_sign"}.get(kind, "wrong_factor")
-            self._note(kind, scale(ratio, self.link), 1, key, factor=ratio)
+            return _Mended(kind, key, scale(ratio, e), {"factor": ratio})
+        return self._by_a_scalar(e) or self._by_own_terms(e) or self._by_right_terms(e)
 
-    def _missing_factor(self) -> None:
+    def _by_a_scalar(self, e: Expr) -> _Mended | None:
         """A scalar of the right formula, such as a norm or a trace, that is missing or too much."""
         if self.expected is None:
-            return
+            return None
         factors = [n for n in walk(self.expected) if is_scalar(n) and not is_leaf(n) and not n.is_number]
         for factor in factors[:_MOST_FACTORS]:
             check_time()
             for value in (factor, Pow(factor, -1)):
-                ratio = self._ratio(scale(value, self.link))
+                ratio = self.ratio(scale(value, e))
                 if ratio is not None and ratio.is_Rational:
                     whole = scale(ratio, value)
-                    self._note("wrong factor", scale(whole, self.link), 1, "missing_factor", after=whole)
-                    return
+                    return _Mended("wrong factor", "missing_factor", scale(whole, e), {"after": whole})
+        return None
 
     def _kind_of(self, ratio: Expr) -> str:
         if ratio == -1:
@@ -428,114 +434,53 @@ class _Search:
             return "1/N missing"
         return "wrong factor"
 
-    def _by_terms(self) -> None:
-        """One term of a sum with a wrong factor, a wrong sign, or one that has no place there."""
-        as_written = self.link.args if isinstance(self.link, MatAdd | Add) else ()
-        for terms in dict.fromkeys((as_written, terms_of(self.link))):
-            if len(terms) > 1 and not self.found:
-                self._one_term(terms)
+    def _by_own_terms(self, e: Expr) -> _Mended | None:
+        """Terms of a sum with a wrong factor or a wrong sign, or one that has no place there."""
+        as_written = e.args if isinstance(e, MatAdd | Add) else ()
+        for terms in dict.fromkeys((as_written, terms_of(e))):
+            if len(terms) < 2 or (found := self.fit(terms)) is None:
+                continue
+            wrong = [(n, c) for n, c in enumerate(found) if c != 1]
+            value = add(*(scale(c, t) for c, t in zip(found, terms, strict=True) if c != 0))
+            kinds = ["extra term" if c == 0 else self._kind_of(c) for _, c in wrong]
+            if len(wrong) == 2:
+                return _Mended(min(kinds, key=_rank), "two", value, {"before": e, "after": value}, 2)
+            if len(wrong) != 1:
+                continue
+            (n, c), kind = wrong[0], kinds[0]
+            if c == 0:
+                return _Mended(kind, "extra_term", value, {"before": terms[n]})
+            key = {"1/N missing": "term_n_missing", "wrong sign": "term_wrong_sign"}
+            return _Mended(kind, key.get(kind, "term_wrong_factor"), value, {"factor": c, "before": terms[n]})
+        return None
 
-    def _one_term(self, terms: Sequence[Expr]) -> None:
-        found = self._fit(terms, None)
-        if found is None:
-            return
-        wrong = [(n, c) for n, c in enumerate(found) if c != 1]
-        if len(wrong) != 1:
-            return
-        (n, c) = wrong[0]
-        repaired = add(*(scale(k, t) for k, t in zip(found, terms, strict=True) if k != 0))
-        if c == 0:
-            self._note("extra term", repaired, 1, before=terms[n])
-        else:
-            kind = self._kind_of(c)
-            key = {"1/N missing": "term_n_missing", "wrong sign": "term_wrong_sign"}.get(
-                kind, "term_wrong_factor"
-            )
-            self._note(kind, repaired, 1, key, factor=c, before=terms[n])
-
-    def _missing_terms(self) -> None:
-        """Terms of the right formula that are not there."""
-        if self.claim.misfit is not None or self.claim.indices or self.claim.wrt_entry is not None:
-            return
-        terms = () if self.expected is None else terms_of(self.expected)
-        if self.expected is None or not alike(self.expected, self.link):
-            return
-        if len(terms) < 2:
-            return
-        found = self._fit(terms, self.link)
-        if found is None:
-            missing = self._all_but_one(terms)
-        else:
-            missing = (
-                [t for c, t in zip(found, terms, strict=True) if c == 1]
-                if set(found) <= {S.Zero, S.One}
-                else []
-            )
-        if missing and len(missing) < len(terms):
+    def _by_right_terms(self, e: Expr) -> _Mended | None:
+        """Terms of the right formula that are not there, or are there with a factor."""
+        expected = self.expected
+        if expected is None or self.indexed or not alike(expected, e):
+            return None
+        terms = terms_of(expected)
+        if len(terms) < 2 or (found := self.fit(terms, of=e)) is None:
+            return self._all_but_one(e, terms) if len(terms) > 1 else None
+        missing = [t for c, t in zip(found, terms, strict=True) if c == 0]
+        wrong = [(c, t) for c, t in zip(found, terms, strict=True) if c not in (0, 1)]
+        if len(missing) == len(terms) or not missing + wrong:
+            return None
+        if not wrong:
             lost = add(*missing)
             lost = Simplifier(self.claim.model.assumptions).shortest(lost)
-            if self.is_true(add(self.link, lost)):
-                self._note("missing term", add(self.link, lost), 1, after=lost)
+            return _Mended("missing term", "missing_term", add(e, lost), {"after": lost})
+        kinds = [self._kind_of(Pow(c, -1)) for c, _ in wrong] + ["missing term"] * bool(missing)
+        if len(kinds) > 2:
+            return None
+        return _Mended(min(kinds, key=_rank), "two", expected, {"before": e, "after": expected}, len(kinds))
 
-    def _all_but_one(self, terms: Sequence[Expr]) -> list[Expr]:
+    def _all_but_one(self, e: Expr, terms: Sequence[Expr]) -> _Mended | None:
         """The other terms, where the claim is one of them; the term, where the claim is all but that one."""
         for n, t in enumerate(terms):
             others = [*terms[:n], *terms[n + 1 :]]
-            if self._same(t, self.link):
-                return others
-            if self.is_true(add(self.link, t)):
-                self.tried.discard(add(self.link, t))
-                return [t]
-        return []
-
-    def _same(self, a: Expr, b: Expr) -> bool:
-        """Whether two expressions have the same values at all points."""
-        for sample in self.samples:
-            one, other = self._values(a, sample), self._values(b, sample)
-            if one is None or other is None or not np.allclose(one[0], other[0], rtol=1e-9, atol=1e-12):
-                return False
-        return True
-
-    def _fit(self, terms: Sequence[Expr], base: Expr | None) -> list[Expr] | None:
-        """Coefficients with which terms add up to the truth (less `base`), alike at all points of one size.
-
-        They may depend on the sizes, as 1/N does. None where the terms cannot be told apart or do not suffice.
-        """
-        columns: list[list[float]] = [[] for _ in terms]
-        groups = self._groups(len(terms))
-        for group in groups:
-            tables, rights = [], []
-            for sample in group:
-                rows = [self._values(t, sample) for t in terms]
-                known = self._values(terms[0] if base is None else base, sample)
-                if known is None or any(r is None for r in rows):
-                    return None
-                tables.append(np.stack([r[0] for r in rows if r is not None], axis=1))
-                rights.append(known[1] - (0.0 if base is None else known[0]))
-            table, right = np.concatenate(tables), np.concatenate(rights)
-            found, _, rank, _ = np.linalg.lstsq(table, right, rcond=None)
-            size = max(float(np.max(np.abs(right))), 1e-3)
-            if rank < len(terms) or np.max(np.abs(table @ found - right)) > 1e-7 * size:
-                return None
-            for column, c in zip(columns, found, strict=True):
-                column.append(0.0 if abs(c) < 1e-8 else float(c))
-        firsts = [group[0] for group in groups]
-        result = [
-            S.Zero if not any(column) else self._coefficient(column, firsts, names=False)
-            for column in columns
-        ]
-        return None if any(c is None for c in result) else [c for c in result if c is not None]
-
-    def _groups(self, unknowns: int) -> list[list[Sample]]:
-        """Points by their sizes, with enough numbers in each group to tell the terms apart."""
-        by_size: dict[int, list[Sample]] = {}
-        for sample in self.samples:
-            by_size.setdefault(sample.which, []).append(sample)
-        for which, group in by_size.items():
-            wanted = min(unknowns + 2, 12)
-            for n, point in enumerate(self.truth.points(which)):
-                if len(group) * max(group[0].value.size, 1) >= 2 * unknowns or n > wanted:
-                    break
-                if n >= len(group) and (more := self.truth.sample(which, point)) is not None:
-                    group.append(more)
-        return list(by_size.values())
+            lost = add(*others) if self.same(t, e) else t
+            if lost is not t or self.agrees(add(e, t)):
+                lost = Simplifier(self.claim.model.assumptions).shortest(lost)
+                return _Mended("missing term", "missing_term", add(e, lost), {"after": lost})
+        return None

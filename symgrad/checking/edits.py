@@ -32,16 +32,19 @@ from symgrad.expr import (
     Model,
     Softmax,
     add,
+    any_shapes,
     as_scalar,
     diag,
     eye,
     flip,
     hadamard,
+    inverse,
     is_column,
     is_leaf,
     is_matrix,
     is_scalar,
     leaf_name,
+    leaves,
     matmul,
     negate,
     ones,
@@ -52,6 +55,7 @@ from symgrad.expr import (
     scale,
     shape_of,
     split_scale,
+    substitute,
     subtract,
     transpose,
     walk,
@@ -63,8 +67,11 @@ __all__ = [
     "Vocabulary",
     "alike",
     "edited",
+    "fits",
     "order_and_transposes",
+    "rebuilt",
     "terms_of",
+    "tried",
     "turned",
     "whole_shape",
 ]
@@ -153,7 +160,7 @@ def edited(e: Expr, words: Vocabulary) -> Iterator[Edit]:
         if isinstance(arg, Str) or not isinstance(arg, Expr):
             continue
         for inner in edited(arg, words):
-            value = _rebuilt(e, n, inner.value)
+            value = rebuilt(e, n, inner.value)
             if value is not None:
                 yield Edit(inner.kind, value, inner.before, inner.after)
 
@@ -166,7 +173,7 @@ def _guarded(edits: Iterator[Local]) -> Iterator[Local]:
         return
 
 
-def _rebuilt(e: Expr, n: int, arg: Expr) -> Expr | None:
+def rebuilt(e: Expr, n: int, arg: Expr) -> Expr | None:
     """The expression with another argument; None where that does not fit."""
     try:
         if isinstance(e, sympy.Sum | sympy.Product):
@@ -191,7 +198,8 @@ def _over_the_axis(e: Expr) -> Expr:
     return e.func(e.function, (k, lower, ends.pop() - 1)) if len(ends) == 1 and lower.is_zero else e
 
 
-def _tried(make: Callable[[], Expr]) -> Expr | None:
+def tried(make: Callable[[], Expr]) -> Expr | None:
+    """What is made; None where that cannot be built."""
     try:
         return make()
     except (SymgradError, ValueError, TypeError, AttributeError):
@@ -212,6 +220,8 @@ def _here(e: Expr, words: Vocabulary) -> Iterator[Local]:
         yield from _entrywise(e, words)
     if isinstance(e, MatAdd | Add):
         yield from _sums(e)
+    if isinstance(e, MatAdd | HadamardProduct):
+        yield from _in_other_layers(e, words)
     if isinstance(e, Pow | HadamardPower):
         yield from _exponents(e)
     if isinstance(e, Softmax | LogSoftmax):
@@ -219,12 +229,17 @@ def _here(e: Expr, words: Vocabulary) -> Iterator[Local]:
     if isinstance(e, Convolve | Correlate):
         yield from _kernels(e)
     if isinstance(e, Inverse):
-        yield "other", e.arg
+        yield "wrong exponent", e.arg
+    elif (
+        is_matrix(e) and same_size(*e.shape) and not isinstance(e, MatMul | Identity | OneMatrix | ZeroMatrix)
+    ):
+        yield "wrong exponent", inverse(e)
     if isinstance(e, DiagMatrix) and is_column(e.args[0]):
         yield from _softmax_jacobian(e, words)
         yield from _outer_for_diagonal(e.args[0])
     if is_matrix(e) and not isinstance(e, MatAdd | OneMatrix | Identity | ZeroMatrix):
         yield from _transposed(e)
+    if is_matrix(e) and not isinstance(e, OneMatrix | Identity | ZeroMatrix):
         yield from _slopes(e, words)
     if isinstance(e, Elementwise):
         yield from _functions(e, words)
@@ -272,6 +287,23 @@ def _other_names(e: Expr, words: Vocabulary) -> Iterator[Local]:
             yield "wrong variable", other
 
 
+def _in_other_layers(e: Expr, words: Vocabulary) -> Iterator[Local]:
+    """A slope such as 1 - a**2 with the activation of another layer, the ones in it of that size."""
+    if not any(isinstance(node, OneMatrix) for node in walk(e)):
+        return
+    for leaf in leaves(e):
+        own = _STEM.match(leaf_name(leaf))
+        if own is None or not is_column(leaf):
+            continue
+        for other in words.names:
+            layer = _STEM.match(leaf_name(other))
+            if layer is None or layer[1] != own[1] or other == leaf or not is_column(other):
+                continue
+            with any_shapes():
+                value = substitute(e, {leaf: other, ones(leaf.shape[0]): ones(other.shape[0])})
+            yield "wrong layer index", value
+
+
 def _other_entries(e: Expr, words: Vocabulary) -> Iterator[Local]:
     """Other indices of an entry, or the same entry of another matrix."""
     m, i, j = e.args
@@ -302,12 +334,12 @@ def _products(e: Expr) -> Iterator[Local]:
     factors = list(rest.args) if isinstance(rest, MatMul) else [rest]
     for n in range(len(factors) - 1):
         order = [*factors[:n], factors[n + 1], factors[n], *factors[n + 2 :]]
-        if (swapped := _tried(lambda o=order: matmul(factor, *o))) is not None:  # type: ignore[misc]
+        if (swapped := tried(lambda o=order: matmul(factor, *o))) is not None:  # type: ignore[misc]
             yield "swapped order", swapped
         a, b = factors[n], factors[n + 1]
-        joined = _tried(lambda a=a, b=b: hadamard(a, b))  # type: ignore[misc]
+        joined = tried(lambda a=a, b=b: hadamard(a, b))  # type: ignore[misc]
         if joined is not None:
-            whole = _tried(
+            whole = tried(
                 lambda n=n, j=joined: matmul(factor, *factors[:n], j, *factors[n + 2 :])  # type: ignore[misc]
             )
             if whole is not None:
@@ -317,7 +349,7 @@ def _products(e: Expr) -> Iterator[Local]:
         if isinstance(b, HadamardProduct):
             for k, w in enumerate(b.args):
                 others = hadamard(*(x for m, x in enumerate(b.args) if m != k))
-                outside = _tried(
+                outside = tried(
                     lambda n=n, o=others, w=w: hadamard(
                         matmul(factor, *factors[: n + 1], o, *factors[n + 2 :]), w
                     )  # type: ignore[misc]
@@ -325,12 +357,12 @@ def _products(e: Expr) -> Iterator[Local]:
                 if outside is not None:
                     yield "elementwise vs matrix product", outside
     if len(factors) > 2:
-        if (reverse := _tried(lambda: matmul(factor, *reversed(factors)))) is not None:
+        if (reverse := tried(lambda: matmul(factor, *reversed(factors)))) is not None:
             yield "swapped order", reverse
     if len(factors) > 1:
         for n in range(len(factors)):
             kept = [f for m, f in enumerate(factors) if m != n]
-            if (fewer := _tried(lambda k=kept: matmul(factor, *k))) is not None:  # type: ignore[misc]
+            if (fewer := tried(lambda k=kept: matmul(factor, *k))) is not None:  # type: ignore[misc]
                 yield "extra factor", fewer
 
 
@@ -338,9 +370,7 @@ def _axis(factor: Expr, factors: list[Expr], n: int) -> Iterator[Local]:
     """A sum along the other axis: M 1 for M^T 1."""
     if isinstance(factors[n + 1], OneMatrix) and is_column(factors[n + 1]) and not is_column(factors[n]):
         m = factors[n]
-        other = _tried(
-            lambda: matmul(factor, *factors[:n], transpose(m), ones(m.shape[0]), *factors[n + 2 :])
-        )
+        other = tried(lambda: matmul(factor, *factors[:n], transpose(m), ones(m.shape[0]), *factors[n + 2 :]))
         if other is not None:
             yield "wrong axis", other
 
@@ -352,7 +382,7 @@ def _entrywise(e: Expr, words: Vocabulary) -> Iterator[Local]:
         yield "extra factor", hadamard(*rest)
         m = args[n]
         if isinstance(m, MatMul):  # (A v) o w where A (v o w) is meant
-            inside = _tried(lambda m=m, r=rest: matmul(*m.args[:-1], hadamard(m.args[-1], *r)))  # type: ignore[misc]
+            inside = tried(lambda m=m, r=rest: matmul(*m.args[:-1], hadamard(m.args[-1], *r)))  # type: ignore[misc]
             if inside is not None:
                 yield "elementwise vs matrix product", inside
         for k in range(len(args)):
@@ -360,7 +390,7 @@ def _entrywise(e: Expr, words: Vocabulary) -> Iterator[Local]:
                 continue
             others = [a for i, a in enumerate(args) if i not in (n, k)]
             for left, right in product((args[n], transpose(args[n])), (args[k], transpose(args[k]))):
-                joined = _tried(lambda a=left, b=right, o=others: hadamard(matmul(a, b), *o))  # type: ignore[misc]
+                joined = tried(lambda a=left, b=right, o=others: hadamard(matmul(a, b), *o))  # type: ignore[misc]
                 if joined is not None:
                     yield "elementwise vs matrix product", joined
     yield from _softmax_pullback(args, words)
@@ -412,10 +442,10 @@ def _sums(e: Expr) -> Iterator[Local]:
     args = list(e.args)
     for n, t in enumerate(args):
         rest = [a for m, a in enumerate(args) if m != n]
-        other = _tried(lambda n=n, t=t: add(*args[:n], negate(t), *args[n + 1 :]))  # type: ignore[misc]
+        other = tried(lambda n=n, t=t: add(*args[:n], negate(t), *args[n + 1 :]))  # type: ignore[misc]
         if other is not None:
             yield "wrong sign", other
-        fewer = _tried(lambda r=rest: add(*r))  # type: ignore[misc]
+        fewer = tried(lambda r=rest: add(*r))  # type: ignore[misc]
         if rest and fewer is not None:
             yield "extra term", fewer
 
@@ -445,7 +475,8 @@ def _slopes(e: Expr, words: Vocabulary) -> Iterator[Local]:
         if not alike(e, a.slope):
             continue
         yield "missing activation derivative", hadamard(e, a.slope)
-        yield "wrong activation derivative", a.slope
+        if not isinstance(e, MatAdd):
+            yield "wrong activation derivative", a.slope
 
 
 def _functions(e: Expr, words: Vocabulary) -> Iterator[Local]:
@@ -479,7 +510,7 @@ def order_and_transposes(e: Expr, shape: tuple[Expr, ...], most: int = 4) -> Ite
             if changed == 0 or changed > 3:
                 continue
             parts = [turned(factors[k]) if t else factors[k] for k, t in zip(order, turns, strict=True)]
-            value = _tried(lambda p=parts: matmul(factor, *p))  # type: ignore[misc]
+            value = tried(lambda p=parts: matmul(factor, *p))  # type: ignore[misc]
             if value is None or len(shape_of(value)) != len(shape):
                 continue
             if not all(same_size(a, b) for a, b in zip(shape_of(value), shape, strict=True)):
@@ -526,7 +557,7 @@ def whole_shape(e: Expr, shape: tuple[Expr, ...]) -> Iterator[Edit]:
         if same_size(*shape):
             made.append(("shape mismatch", lambda: scale(e, eye(shape[0]))))
     for kind, make in made:
-        value = _tried(make)
+        value = tried(make)
         if value is not None:
             yield Edit(kind, value, e, value)
 

@@ -62,6 +62,8 @@ class Claim:
               links are then built under `expr.any_shapes()`, so that the slip can be looked for; none if that fails
     read_as   the claim in the text language, as it was understood
     readings  other claims that the same text can mean; a verdict must hold for all of them
+    by_entries
+              whether the text speaks of entries, though the links may be in matrix form
     conditional
               whether the text narrows what it holds for in a way that is not read: then it is not refuted
     """
@@ -79,6 +81,7 @@ class Claim:
     read_as: str = ""
     readings: tuple[Claim, ...] = ()
     conditional: bool = False
+    by_entries: bool = False
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,8 @@ def diagnosis(verdict: Verdict, words: Catalogue) -> list[Inline]:
     if slip is None:
         return []
     terms = {k: verdict.as_written(e) if isinstance(e, Expr) else e for k, e in slip.terms.items()}
+    if slip.key == "holds_if":
+        terms["word"] = str(inline_text(words(f"assumption.{terms['word']}")))
     return [words(f"slip.{slip.key}", **_filled(terms))]
 
 

@@ -333,7 +333,8 @@ class Claims(LeftSides):
         whole = self._as_matrix(left, kind, values, places)
         if whole is not None:  # entries say themselves what is a row
             layout: Layout = "numerator" if kind == "jacobian" else "gradient"
-            return self._finished(replace(left, layout=layout), kind, whole, (), None, None)
+            claim = self._finished(replace(left, layout=layout), kind, whole, (), None, None)
+            return replace(claim, by_entries=True)
         order = tuple(dict.fromkeys(p for p in (*places, *left.wrt_axes) if isinstance(p, Symbol)))
         links = tuple(v.expr for v in values)
         return self._finished(left, kind, links, order, left.of_entry, _with_axes(left))
