@@ -12,9 +12,9 @@ from sympy import Expr, Mul, S, Symbol
 
 from symgrad.checking.evaluate import Evaluator, concrete
 from symgrad.deriving.deltas import contract
-from symgrad.deriving.index_calculus import entry
 from symgrad.deriving.index_networks import to_matrix
 from symgrad.expr import Entries, matrix, size, total, walk
+from symgrad.expr.entries_of import entry
 from symgrad.reading import read_question
 from symgrad.rendering import to_numpy
 from symgrad.simplifying import Simplifier

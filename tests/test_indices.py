@@ -260,7 +260,7 @@ def test_what_would_fit_is_said() -> None:
     """A row and entries in a loop are refused with what can be asked instead."""
     with pytest.raises(SymgradError) as row:
         derive("sum(i, softplus(A[i] @ x))", "x", shapes="A: m n, x: n")
-    assert row.value.hint == "write entries, such as sum(k, A[i,k] * x[k]), or the whole product A @ x"
+    assert row.value.hint and row.value.hint.startswith("write A[i,:] for the row i, A[:,j] for the column j")
     with pytest.raises(SymgradError) as entries:
         read_model(LOOP)
     assert entries.value.hint and "z[l] = .." in entries.value.hint
@@ -403,7 +403,7 @@ MORE = (
         "sum(i in max(0,ceil((p-w+1)/2))..min(floor((p)/2),floor((n-w)/2)), G[i] * W[p-2*i])",
     ),
     ("sum(i, max(0, x[i])**2)", (), "x: n", "", "x", "2 * relu(x)"),
-    ("sum(i, max(j, A[i,j]))", (), "A: n m", "", "A", "1 - (max(j, A[i, j]) > A[i, j])"),
+    ("sum(i, max(j, A[i,j]))", (), "A: n m", "", "A", "1 - (max(l, A[i, l]) > A[i, j])"),
     ("sum(K * T) + norm(K)**2", (), "K: n m l, T: n m l", "", "K", "2 * K[i, j, k] + T[i, j, k]"),
     ("sum(i, j, k, T[i,j,k] * x[i])", (), "", "", "x", "sum(j, k, T[i, j, k])"),
     (

@@ -16,13 +16,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from symgrad.deriving.backprop import Tidy, active_symbols
 from symgrad.deriving.components import ComponentSweep, at_places, components
 from symgrad.deriving.deltas import bordered, contract, factored
-from symgrad.deriving.index_calculus import (
-    differentiate,
-    entry,
-    increment,
-    normalised_exponential,
-    spelled,
-)
+from symgrad.deriving.index_calculus import differentiate, increment
 from symgrad.deriving.index_networks import to_matrix
 from symgrad.deriving.steps import Step
 from symgrad.errors import UnsupportedError
@@ -49,6 +43,7 @@ from symgrad.expr import (
     total,
     walk,
 )
+from symgrad.expr.entries_of import entry, normalised_exponential, spelled
 
 __all__ = [
     "InIndices",

@@ -15,7 +15,7 @@ from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.deriving.backprop import AsDerived, Tidy, active_symbols
 from symgrad.deriving.deltas import bordered, contract
-from symgrad.deriving.index_calculus import differentiate, entry, normalised_exponential, spelled
+from symgrad.deriving.index_calculus import differentiate
 from symgrad.deriving.index_networks import to_matrix
 from symgrad.deriving.steps import Step
 from symgrad.errors import DeriveError, UnsupportedError
@@ -44,6 +44,7 @@ from symgrad.expr import (
     walk,
     zeros,
 )
+from symgrad.expr.entries_of import entry, normalised_exponential, spelled
 
 __all__ = ["ComponentSweep", "at_places", "components"]
 

@@ -15,6 +15,7 @@ from sympy.core.parameters import distribute
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.expr import (
+    Entries,
     Indices,
     InRange,
     ScalarGradient,
@@ -196,13 +197,20 @@ def bordered(e: Expr) -> Expr:
     if e.has(InRange):
         e = _plus(*(_bordered(t) for t in terms_of(e)))
     free = frozenset(s.name for s in e.free_symbols if isinstance(s, Symbol))
-    return _unshadowed(e, free) if e.has(Sum) else e
+    return _unshadowed(e, free) if e.has(Sum, Entries) else e
 
 
 def _unshadowed(e: Expr, outer: frozenset[str]) -> Expr:
     """No letter is bound where it is free, or inside a sum that binds it too."""
-    if isinstance(e, MatrixElement | TensorElement | ScalarGradient) or not e.has(Sum):
+    if isinstance(e, MatrixElement | TensorElement | ScalarGradient) or not e.has(Sum, Entries):
         return e
+    if isinstance(e, Entries):
+        clash = [k for k in e.bound_symbols if k.name in outer]
+        names = Indices({*outer, *names_in(e)})
+        renamed = {k: Symbol(names.fresh("lkrst").name, **k.assumptions0) for k in clash}
+        places = [renamed.get(k, k) for k in e.indices]
+        inner = outer | {k.name for k in places if not k.is_Number}
+        return Entries(_unshadowed(e.at(*places) if clash else e.body, inner), *places, *e.sizes)
     if not isinstance(e, Sum):
         args = [_unshadowed(a, outer) if isinstance(a, Expr) else a for a in e.args]
         with distribute(False):

@@ -8,8 +8,10 @@ make a correlation or a convolution.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import sympy
 from sympy import Add, Expr, Function, KroneckerDelta, Mul, Pow, S, Sum, Symbol
 from sympy.matrices.expressions.diagonal import DiagonalOf
 from sympy.matrices.expressions.matexpr import MatrixElement
@@ -29,10 +31,13 @@ from symgrad.expr import (
     ones,
     outer,
     power,
+    same_size,
     scale,
+    softmax,
     trace,
     transpose,
 )
+from symgrad.expr.entries_of import normalised_exponential
 from symgrad.expr.entrywise import function_name
 
 __all__ = ["to_matrix"]
@@ -146,7 +151,7 @@ def _term(term: Term, free: tuple[Expr, Expr], sizes: Sizes, shape: tuple[Expr, 
     if convolved is not None:
         return convolved
     network = _Network(free, {**sizes, **dict(term.over)})
-    for f in term.factors:
+    for f in _with_softmax(term.factors, network.sizes):
         if not _place(network, f):
             return None
     if not network.reduce():
@@ -172,6 +177,30 @@ def _term(term: Term, free: tuple[Expr, Expr], sizes: Sizes, shape: tuple[Expr, 
     return scale(network.factor, body)
 
 
+def _with_softmax(factors: Sequence[Expr], sizes: Sizes) -> list[Expr]:
+    """The factors with the entry of a softmax in place of exp(u[i, j]) over the sum of exp(u[i, l]) over l."""
+    found = list(factors)
+    for below in factors:
+        for above in factors:
+            if not isinstance(above, sympy.exp) or above not in found or not isinstance(below, Pow):
+                continue
+            named = normalised_exponential(Mul(above, below))
+            if named is None or below.exp != -1:
+                continue
+            u, j, _ = named
+            others = [k for k in sizes if k in u.free_symbols and k != j]
+            if j not in sizes or len(others) > 1:
+                continue
+            rows, cols = _oriented(u, [others[0], j]) if others else (j, S.Zero)
+            m = to_matrix(u, (rows, cols), (sizes[rows], sizes[cols] if others else S.One))
+            if m is None:
+                continue
+            found.remove(above)
+            found.remove(below)
+            found.append(MatrixElement(softmax(m, 0 if rows == j else 1), rows, cols))
+    return found
+
+
 def _place(network: _Network, f: Expr) -> bool:
     """Put a factor into the network; False if it is of a kind that has no place there."""
     nodes = [k for k in network.sizes if k in f.free_symbols]
@@ -180,6 +209,11 @@ def _place(network: _Network, f: Expr) -> bool:
         return True
     if isinstance(f, MatrixElement):
         m, a, b = f.args
+        if any(
+            k in network.sizes and not same_size(network.sizes[k], n)
+            for k, n in zip((a, b), m.shape, strict=True)
+        ):
+            return False  # a part of the matrix only
         if a in network.sizes and b in network.sizes:
             network.edge(a, b, m)
             return True

@@ -34,6 +34,7 @@ __all__ = [
     "known_nonnegative",
     "names_in",
     "replace_index",
+    "same_but_for_letters",
     "tensor",
     "total",
 ]
@@ -317,6 +318,36 @@ def replace_index(e: Expr, index: Expr, by: Expr) -> Expr:
     args = [replace_index(a, index, by) if isinstance(a, Expr) else a for a in e.args]
     with distribute(isinstance(e, Max | Min)):  # bounds are compared, for which SymPy needs -(a + b) = -a - b
         return e.func(*args)
+
+
+def same_but_for_letters(a: Expr, b: Expr) -> bool:
+    """Whether two index expressions differ at most in the letters that their sums bind.
+
+    >>> i, k, n = Symbol("i"), Symbol("k"), Symbol("n")
+    >>> same_but_for_letters(Sum(i, (i, 0, n)), Sum(k, (k, 0, n)))
+    True
+    """
+    return a == b or _by_depth(a, 0) == _by_depth(b, 0)
+
+
+def _by_depth(e: Expr, depth: int) -> Expr:
+    """The expression with bound letters that are numbered by their depth."""
+    if not e.args or isinstance(e, MatrixElement | TensorElement):
+        return e
+    if isinstance(e, Sum):
+        function, limits = e.function, list(e.limits)
+        for n, (k, *bounds) in reversed(list(enumerate(limits))):
+            own = Symbol(f"letter {depth}", **k.assumptions0)
+            depth += 1
+            function = replace_index(function, k, own)
+            limits = [(x, *(replace_index(b, k, own) for b in ends)) for x, *ends in limits]
+            limits[n] = (own, *bounds)
+        return Sum(_by_depth(function, depth), *limits)
+    if isinstance(e, _ByEntries):
+        places = [k if k.is_Number else Symbol(f"letter {depth + n}") for n, k in enumerate(e.indices)]
+        return e.func(_by_depth(e.at(*places), depth + len(places)), *places, *e.sizes)
+    with distribute(isinstance(e, Max | Min)):
+        return e.func(*(_by_depth(a, depth) if isinstance(a, Expr) else a for a in e.args))
 
 
 # --- ranges ----------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ class Elaborator(Expressions):
                 self.family_names.add(str(target.children[0]))
             for item in part.tree.find_data("item"):
                 base = item.children[0]
-                if len(item.children) == 2 and base.data == "name" and index is not None:
+                one = len(item.children) == 2 and base.data == "name" and item.children[1].data != "slice"
+                if one and index is not None:
                     if index[0] in names_in(item.children[1]):
                         self.family_names.add(str(base.children[0]))
 

@@ -24,12 +24,15 @@ from symgrad.expr import (
     element,
     from_entries,
     known_nonnegative,
+    names_in,
     same_size,
     scale,
     shape_of,
     shape_text,
     walk,
 )
+from symgrad.expr.entries_of import in_letters
+from symgrad.reading.slices import is_slice, part_of, spellings
 from symgrad.reading.text import Statement
 
 if TYPE_CHECKING:
@@ -38,25 +41,36 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IndexScope",
+    "Use",
     "by_entries",
     "define",
     "delta",
     "in_range",
     "is_over_letters",
     "over_letters",
+    "place_of",
     "read_entry",
     "size_of",
 ]
 
 
 @dataclass(frozen=True)
-class _Use:
-    """A place in an entry: the index expression, the size of its axis, the array, where it was read."""
+class Use:
+    """A place in an entry: the index expression, the size of its axis, the array, where it was read.
+
+    A slice uses the places from there to `extent` places further on.
+    """
 
     place: Expr
     size: Expr
     array: Expr
     tree: Any
+    extent: Expr = S.Zero
+
+    @property
+    def last(self) -> Expr:
+        """The last place."""
+        return sympy.expand(self.place + self.extent)
 
 
 @dataclass
@@ -71,7 +85,7 @@ class IndexScope:
     counts: dict[Expr, Expr] = field(default_factory=dict)
     ranges: dict[Expr, tuple[Expr, Expr]] = field(default_factory=dict)
     order: list[tuple[Dummy, Any]] = field(default_factory=list)
-    uses: list[_Use] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
     pairs: list[tuple[Expr, Expr]] = field(default_factory=list)
 
     def bind(self, name: str, tree: Any) -> Dummy:
@@ -153,7 +167,7 @@ def over_letters(scope: Expressions, called: str, tree: Any, arguments: list[Any
                 body_tree,
                 hint=f"give it as many indices as it has: {called}(i, j, A[i,j])",
             )
-        result = _over(inner, called, body.expr, bound)
+        result = _over(inner, called, _in_letters(scope, body.expr), bound)
     finally:
         inner.open = before
         if outermost:
@@ -173,7 +187,7 @@ def _bound_letter(scope: Expressions, inner: IndexScope, tree: Any) -> Dummy:
         scope.fail(ReadError, f"{name} is a name already, not a letter to sum over", tree)
     ends = None
     if tree.data == "range":
-        ends = (_place(scope, tree.children[1], ends=True), _place(scope, tree.children[2], ends=True))
+        ends = (place_of(scope, tree.children[1], ends=True), place_of(scope, tree.children[2], ends=True))
     k = inner.bind(name, tree)
     scope.letters.add(name)
     if ends is not None:
@@ -195,6 +209,21 @@ def _over(inner: IndexScope, called: str, body: Expr, bound: list[Dummy]) -> Exp
     return result
 
 
+def _in_letters(scope: Expressions, e: Expr) -> Expr:
+    """A scalar with entries in place of the arrays that an index stands in."""
+    inner = scope.index_scope
+    opened = () if inner is None else tuple(inner.counts)
+    taken = {
+        *scope.sizes,
+        *scope.symbols,
+        *scope.shapes,
+        *scope.indices,
+        *(k.name for k in opened),
+        *names_in(e),
+    }
+    return in_letters(e, opened, Indices(taken))
+
+
 def _count_of(inner: IndexScope, k: Dummy) -> Expr:
     """The number of values of a letter that counts from zero."""
     return inner.ranges[k][1] + 1 if k in inner.ranges else inner.counts[k]
@@ -212,14 +241,16 @@ def read_entry(scope: Expressions, tree: Any) -> Value:
     if base.data == "name":
         scope.ranks.setdefault(str(base.children[0]), len(places_of))
     value = scope.read(base)
-    places = [_place(scope, i) for i in places_of]
-    if value.kind == "matrix" and len(places) == 1:
+    if any(map(is_slice, places_of)):
+        return part_of(scope, tree, value, places_of)
+    places = [place_of(scope, i) for i in places_of]
+    if value.kind in ("matrix", "tensor") and len(places) < len(value.shape):
         name = str(base.children[0]) if base.data == "name" else "A"
         scope.fail(
             ShapeError,
-            f"one index for a {shape_text(value.shape)}: rows have no name of their own",
+            f"{'one index' if len(places) == 1 else f'{len(places)} indices'} for a {shape_text(value.shape)}",
             tree,
-            hint=f"write entries, such as sum(k, {name}[i,k] * x[k]), or the whole product {name} @ x",
+            hint=spellings(name, len(value.shape), len(places)),
         )
     if value.kind == "scalar" or len(places) != len(value.shape):
         scope.fail(
@@ -232,11 +263,11 @@ def read_entry(scope: Expressions, tree: Any) -> Value:
         if place.is_negative or (place - bound).is_nonnegative:
             scope.fail(ShapeError, f"the index {place} is outside 0..{bound - 1}", where)
         if scope.index_scope is not None and place.has(*scope.index_scope.counts):
-            scope.index_scope.uses.append(_Use(place, bound, value.expr, where))
+            scope.index_scope.uses.append(Use(place, bound, value.expr, where))
     return _scalar(element(value.expr, *places))
 
 
-def _place(scope: Expressions, tree: Any, ends: bool = False) -> Expr:
+def place_of(scope: Expressions, tree: Any, ends: bool = False) -> Expr:
     """An index: a letter, a number, a size, sums and multiples of those; a new name is a size at the end of a range."""
     inner = scope.index_scope
     if inner is None:
@@ -253,11 +284,11 @@ def _place(scope: Expressions, tree: Any, ends: bool = False) -> Expr:
     if tree.data == "number" and str(tree.children[0]).isdigit():
         return Integer(int(tree.children[0]))
     if tree.data == "negative":
-        return -_place(scope, tree.children[-1], ends)
+        return -place_of(scope, tree.children[-1], ends)
     if tree.data in ("total", "product"):
-        result = _place(scope, tree.children[0], ends)
+        result = place_of(scope, tree.children[0], ends)
         for operator, operand in zip(tree.children[1::2], tree.children[2::2], strict=True):
-            other = _place(scope, operand, ends)
+            other = place_of(scope, operand, ends)
             if operator == "*" and (result.is_Integer or other.is_Integer):
                 result = result * other
             elif operator in ("+", "-"):
@@ -269,13 +300,13 @@ def _place(scope: Expressions, tree: Any, ends: bool = False) -> Expr:
         return size_of(scope, tree)
     if tree.data == "call" and str(tree.children[0]) in ("max", "min") and len(tree.children) > 2:
         make = sympy.Max if str(tree.children[0]) == "max" else sympy.Min
-        return make(*(_place(scope, t) for t in tree.children[1:]))
+        return make(*(place_of(scope, t) for t in tree.children[1:]))
     if tree.data == "call" and str(tree.children[0]) in ("floor", "ceil") and len(tree.children) == 2:
         inside = tree.children[1]
         divided = inside.data == "product" and len(inside.children) == 3 and inside.children[1] == "/"
         if divided and inside.children[2].data == "number":
             make_whole = sympy.floor if str(tree.children[0]) == "floor" else sympy.ceiling
-            return make_whole(_place(scope, inside.children[0]) / _place(scope, inside.children[2]))
+            return make_whole(place_of(scope, inside.children[0]) / place_of(scope, inside.children[2]))
         scope.fail(ReadError, f"{tree.children[0]} takes a place over a number: floor((n-w)/2)", tree)
     scope.fail(
         ReadError,
@@ -334,7 +365,7 @@ def in_range(scope: Expressions, tree: Any, positional: list[Any], keywords: Any
 def _places_of_call(scope: Expressions, tree: Any, positional: list[Any], keywords: Any) -> list[Expr]:
     if keywords or len(positional) != 2:
         scope.fail(ReadError, f"{tree.children[0]} takes two places", tree)
-    return [_place(scope, t) for t in positional]
+    return [place_of(scope, t) for t in positional]
 
 
 # --- definitions ------------------------------------------------------------------------------------------
@@ -351,7 +382,12 @@ def define(scope: Expressions, part: Statement, name: str, target: Any, formula:
             scope.fail(
                 ShapeError, f"{name} is declared {shape_text(declared)}: {len(declared)} indices", target
             )
+        running: list[Dummy] = []
         for tree in letters:
+            if is_slice(tree) and not tree.children:
+                bound.append(inner.bind(_letter_for_an_axis(scope, letters), tree))
+                running.append(bound[-1])
+                continue
             if tree.data not in ("name", "range"):
                 scope.fail(
                     ReadError,
@@ -366,16 +402,9 @@ def define(scope: Expressions, part: Statement, name: str, target: Any, formula:
             if k in inner.ranges and not scope.same(_count_of(inner, k), n):
                 scope.fail(ShapeError, f"{name} is declared with {k.name} in 0..{n - 1}", target)
             inner.ranges[k] = (S.Zero, n - 1)
-        value = scope.read(formula)
-        if value.kind != "scalar":
-            scope.fail(
-                ShapeError,
-                f"an entry of {name} is a number; the formula is a {shape_text(value.shape)}",
-                formula,
-                hint="give every array its indices",
-            )
+        entry = _entry_of(scope, name, scope.read(formula), running, formula)
         sizes = [declared[n] if declared else _count_of(inner, k) for n, k in enumerate(bound)]
-        array = _settled(scope, inner, from_entries(value.expr, bound, sizes))
+        array = _settled(scope, inner, from_entries(entry, bound, sizes))
     finally:
         scope.index_scope = None
     shape = shape_of(array)
@@ -387,6 +416,44 @@ def define(scope: Expressions, part: Statement, name: str, target: Any, formula:
     scope.defined[name] = part.line
     scope.later.discard(name)
     return Definition(symbol, array, part.line)
+
+
+def _letter_for_an_axis(scope: Expressions, letters: list[Any]) -> str:
+    """A letter for a place `:` on the left."""
+    inner = scope.index_scope
+    taken = {
+        *scope.sizes,
+        *scope.symbols,
+        *scope.shapes,
+        *scope.indices,
+        *(n for t in letters for n in _names(t)),
+    }
+    taken |= {str(t.children[0]) for t in letters if t.data == "range"}
+    return Indices({*taken, *(() if inner is None else (k.name for k in inner.counts))}).fresh("jkl").name
+
+
+def _entry_of(scope: Expressions, name: str, value: Value, running: list[Dummy], formula: Any) -> Expr:
+    """The entry that a formula gives; of an array, along the axes that are written `:` on the left."""
+    inner = scope.index_scope
+    assert inner is not None  # noqa: S101 - a definition by entries is being read
+    if len(running) != len(value.shape):
+        given = "a number" if not value.shape else f"a {shape_text(value.shape)}"
+        wanted = (
+            f"{name} has {len(running)} axes written `:`" if running else f"an entry of {name} is a number"
+        )
+        scope.fail(
+            ShapeError, f"{wanted}; the formula is {given}", formula, hint="give every array its indices"
+        )
+    for k, n in zip(running, value.shape, strict=True):
+        if k in inner.ranges and not scope.same(inner.ranges[k][1] + 1, n):
+            scope.fail(
+                ShapeError,
+                f"{name} is declared with {inner.ranges[k][1] + 1} entries there; the formula is a "
+                f"{shape_text(value.shape)}",
+                formula,
+            )
+        inner.ranges[k] = (S.Zero, n - 1)
+    return _in_letters(scope, element(value.expr, *running) if running else value.expr)
 
 
 # --- ranges -------------------------------------------------------------------------------------------------
@@ -408,10 +475,10 @@ def _settled(scope: Expressions, inner: IndexScope, e: Expr) -> Expr:
 
 def _counts(scope: Expressions, inner: IndexScope) -> dict[Expr, Expr]:
     """The number of values of every letter that was not given a range."""
-    known: dict[Expr, tuple[Expr, _Use | None]] = {}
+    known: dict[Expr, tuple[Expr, Use | None]] = {}
     for use in inner.uses:
         k = use.place
-        if k not in inner.counts or (k in inner.ranges and inner.ranges[k][0] != 0):
+        if k not in inner.counts or use.extent != 0 or (k in inner.ranges and inner.ranges[k][0] != 0):
             continue
         given = inner.ranges[k][1] + 1 if k in inner.ranges else known[k][0] if k in known else None
         if given is None:
@@ -459,7 +526,7 @@ def _counts_of_shifts(scope: Expressions, inner: IndexScope, counts: dict[Expr, 
             others = (use.place.free_symbols & set(inner.counts)) - {k}
             if not (c.is_Integer and c > 0) or any(x not in counts and x not in inner.ranges for x in others):
                 continue
-            most = _end(sympy.expand(use.place - c * k), inner, counts, last=True)
+            most = _end(sympy.expand(use.last - c * k), inner, counts, last=True)
             reach = sympy.expand(use.size - 1 - most)
             found = reach + 1 if c == 1 else sympy.floor(reach / c) + 1
             if isinstance(use.size, Dummy) or found.has(*inner.counts):
@@ -484,11 +551,9 @@ def _end(place: Expr, inner: IndexScope, counts: dict[Expr, Expr], last: bool) -
     return place
 
 
-def _check_inside(
-    scope: Expressions, inner: IndexScope, use: _Use, counts: dict[Expr, Expr], e: Expr
-) -> None:
+def _check_inside(scope: Expressions, inner: IndexScope, use: Use, counts: dict[Expr, Expr], e: Expr) -> None:
     """Every value of a place lies in its array, or an indicator stands beside the entry."""
-    first, last = (_end(use.place, inner, counts, last=end) for end in (False, True))
+    first, last = _end(use.place, inner, counts, last=False), _end(use.last, inner, counts, last=True)
     below, above = known_nonnegative(first), known_nonnegative(sympy.expand(use.size - 1 - last))
     if (below and above) or _is_guarded(use, e):
         return
@@ -504,7 +569,7 @@ def _check_inside(
     )
 
 
-def _is_guarded(use: _Use, e: Expr) -> bool:
+def _is_guarded(use: Use, e: Expr) -> bool:
     """Whether every such entry is a factor beside its indicator."""
 
     def holds(node: Expr, seen: frozenset[Expr]) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from sympy import Add, Expr, KroneckerDelta, Min, Mul, Pow, S, Sum, Symbol, expand
 from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad.deriving.index_calculus import entry, spelled
 from symgrad.errors import UnsupportedError
 from symgrad.expr import (
     Indices,
@@ -24,6 +23,7 @@ from symgrad.expr import (
     shape_of,
     shape_text,
 )
+from symgrad.expr.entries_of import entry, spelled
 from symgrad.expr.entrywise import function_name
 from symgrad.rendering.letters import answer_index
 from symgrad.rendering.windows import full_range, shift, shifted

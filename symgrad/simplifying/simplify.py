@@ -25,6 +25,7 @@ from symgrad.expr import (
     EntrySum,
     Gradient,
     Model,
+    ScalarGradient,
     add,
     as_scalar,
     hadamard,
@@ -107,8 +108,8 @@ class Simplifier:
             node = stack[-1]
             if node in done:
                 stack.pop()
-            elif is_leaf(node) or not node.args or isinstance(node, Str):
-                done[node] = node
+            elif is_leaf(node) or not node.args or isinstance(node, Str | Gradient | ScalarGradient):
+                done[node] = node  # an adjoint is known by its function as it stands
                 stack.pop()
             else:
                 waiting = [a for a in node.args if a not in done]
