@@ -271,8 +271,8 @@ def in_letters(e: Expr, letters: Collection[Expr], indices: Indices) -> Expr:
         return written(found)
 
     def _largest(array: Expr) -> Expr:
-        if isinstance(array, Entries) and not isinstance(array.body, MatrixElement | TensorElement):
-            return EntryMax(array)
+        if isinstance(array, Entries):
+            return EntryMax(Entries(written(array.body), *array.args[1:]))
         i, j = indices.of(array.shape, "klrst")
         return EntryMax(Entries(written(entry(array, i, j, indices=indices)), i, j, *array.shape))
 

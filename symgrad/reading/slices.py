@@ -59,7 +59,8 @@ def part_of(scope: Expressions, tree: Any, value: Value, places_of: list[Any]) -
         _piece(scope, where, n) if is_slice(where) else (place_of(scope, where), S.One)
         for where, n in zip(places_of, value.shape, strict=True)
     ]
-    fresh = Indices({*scope.sizes, *scope.symbols, *scope.shapes, *names_in(value.expr)})
+    bound = () if inner is None else (k.name for k in inner.counts)
+    fresh = Indices({*scope.sizes, *scope.symbols, *scope.shapes, *names_in(value.expr), *bound})
     for where, n, (start, count) in zip(places_of, value.shape, pieces, strict=True):
         last = sympy.expand(start + count - 1)
         if inner is not None and (start.has(*inner.counts) or last.has(*inner.counts)):
