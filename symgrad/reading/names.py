@@ -18,7 +18,7 @@ from symgrad.expr import (
     size,
 )
 from symgrad.expr.functions import FUNCTIONS
-from symgrad.reading.indices import IndexScope
+from symgrad.reading.ranges import IndexScope
 from symgrad.reading.text import parse_expression
 from symgrad.reading.typed import Value
 

@@ -16,7 +16,7 @@ from symgrad.expr import Indices, element, from_entries, known_nonnegative, name
 
 if TYPE_CHECKING:
     from symgrad.reading.expressions import Expressions
-    from symgrad.reading.indices import IndexScope
+    from symgrad.reading.ranges import IndexScope
     from symgrad.reading.typed import Value
 
 __all__ = ["is_slice", "part_of", "spellings"]
@@ -41,7 +41,8 @@ def spellings(name: str, rank: int, given: int) -> str:
 
 def part_of(scope: Expressions, tree: Any, value: Value, places_of: list[Any]) -> Value:
     """A part of an array with some of its indices fixed and the others running along their axes or pieces of them."""
-    from symgrad.reading.indices import Use, place_of
+    from symgrad.reading.indices import place_of
+    from symgrad.reading.ranges import Use
     from symgrad.reading.typed import Value, value_of
 
     if value.kind == "scalar" or len(places_of) != len(value.shape):
