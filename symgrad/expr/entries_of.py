@@ -176,7 +176,7 @@ def spelled(e: Expr, indices: Indices | None = None) -> Expr:
     """An index expression with softmax, log-sum-exp, norms and small matrix powers written out.
 
     >>> from sympy import Symbol
-    >>> from symgrad.expr import vector
+    >>> from symgrad.expr import softmax, vector
     >>> spelled(element(softmax(vector("z", "n")), Symbol("i")))
     exp(z[i, 0])/Sum(exp(z[k, 0]), (k, 0, n - 1))
     """
