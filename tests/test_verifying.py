@@ -742,3 +742,38 @@ def test_the_definition_that_everything_hangs_on_is_named() -> None:
         )
     assert "softmax" in str(caught.value)
     assert "two ways" in str(caught.value)
+
+
+HIGHER: tuple[tuple[str, str, bool], ...] = (
+    (r"f(x) = \sin x", r"f'''(x) = -\cos x", True),
+    (r"f(x) = \sin x", r"f^{(3)}(x) = -\cos x", True),
+    (r"f(x) = \sin x", r"f^{(3)}(x) = \sin x", False),
+    (r"f(x) = \sin x", r"\frac{d^3 f}{dx^3} = -\cos x", True),
+    (r"f(x) = x^3", r"\frac{d^3}{dx^3} f = 6x", False),
+    (r"f(x, y) = x^2 y", r"\frac{\partial^3 f}{\partial x^2 \partial y} = 2", True),
+    (r"f(x, y) = x^2 y", r"\frac{\partial^3 f}{\partial x^2 \partial y} = 2x", False),
+    (r"f(x) = \tanh x", r"f'(x) = {4 \over (e^x + e^{-x})^2}", True),
+    (r"f(x) = x^{1 \over 2}", r"{df \over dx} = {1 \over \sqrt x}", False),
+)
+
+
+@pytest.mark.parametrize(("given", "claim", "right"), HIGHER)
+def test_derivatives_of_any_order_by_scalars(given: str, claim: str, right: bool) -> None:
+    assert verify(claim, given=[given], shapes="x:, y:").is_right is right
+
+
+def test_an_order_that_may_be_a_layer_is_read_both_ways() -> None:
+    context: dict[str, Any] = {
+        "given": ["z1 = W1 @ x", "L = g @ sigmoid(z1)"],
+        "shapes": "W1: m n, x: n, g: m",
+    }
+    verdict = verify(r"\nabla_{z_1} L = g \odot \sigma^{(2)}(z_1)", **context)
+    assert verdict.verdict == "refuted"  # neither the second derivative nor the function itself
+    assert verify(r"\sigma^{(2)}(g) = \sigma(g)", **context).verdict == "undecided"
+
+
+def test_a_gradient_without_its_variable_is_by_the_argument_of_the_definition() -> None:
+    shapes = "A: n n, x: n"
+    assert verify(r"\nabla^2 g = A + A^\top", given=[r"g(x) = x^\top A x"], shapes=shapes).is_right
+    with pytest.raises(ReadError, match="a gradient by what"):
+        verify(r"\nabla^2 g = A + A^\top", given=[r"g = x^\top A x"], shapes=shapes)

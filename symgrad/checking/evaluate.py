@@ -130,6 +130,15 @@ class Evaluator:
 _GIVEN = (Gradient, TensorGradient, ScalarGradient, Jacobian)
 
 
+def _entry_of(m: Any, i: float, j: float) -> float:
+    """An entry at whole numbers; ValueError beyond the last one."""
+    if i != round(i) or j != round(j):
+        raise UnsupportedError("an entry at a place that is no whole number")
+    if i >= m.shape[0] or j >= m.shape[1]:
+        raise ValueError("an entry beyond the last one")
+    return float(m[round(i), round(j)])
+
+
 def _compile(e: Expr) -> _Program:
     """Leaves and unevaluated derivatives get their values from outside, everything else is computed."""
     programs: dict[Expr, IndexProgram] = {}
@@ -388,7 +397,7 @@ _METHODS: dict[type, Callable[..., Any]] = {
     Identity: lambda node, *_: np.eye(int(node.shape[0])),
     OneMatrix: lambda node, *_: np.ones(tuple(int(s) for s in node.shape)),
     ZeroMatrix: lambda node, *_: np.zeros(tuple(int(s) for s in node.shape)),
-    MatrixElement: lambda node, m, i, j: float(m[round(i), round(j)]),
+    MatrixElement: lambda node, m, i, j: _entry_of(m, i, j),
     TensorElement: lambda node, t, *places: float(t[tuple(map(round, places))]),
     InRange: lambda node, place, count: float(0 <= place < count),
     KroneckerDelta: lambda node, i, j: float(i == j),

@@ -3,6 +3,7 @@ r"""Functions in a formula: their names, how far their arguments reach, and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sympy
 from sympy import Expr
@@ -23,7 +24,7 @@ from symgrad.expr import (
 from symgrad.reading.latex.functions import ELEMENTWISE, RECIPROCALS, WHOLE, Functions
 from symgrad.reading.latex.marks import Marked, marked, stem_of
 from symgrad.reading.latex.places import Function, Unbound
-from symgrad.reading.latex.tree import Node, same_writing
+from symgrad.reading.latex.tree import Node, same_writing, walk_nodes
 from symgrad.reading.latex.values import (
     Val,
     raised,
@@ -33,6 +34,7 @@ from symgrad.reading.latex.writing import (
     bracket_of,
     is_constant,
     is_sum,
+    order_in,
     term_of,
     until_operator,
 )
@@ -78,6 +80,7 @@ class Calls(Functions):
         function = self._function(m, stem, following)
         if function is None:
             return self._named_call(part, m, following)
+        m = self._with_order(m, stem, following)
         powers = [i for i in m.sups if not self._names_function(m, stem, i)]
         if stem in _INVERSES and any(_is_minus_one(i) for i in powers) and not m.primes:
             self.scope.note(f"{self.shown(part)} is the inverse function, and no reciprocal")
@@ -100,6 +103,23 @@ class Calls(Functions):
         if scripts is not None:
             value = self._bracket_scripts(value, scripts)
         return value, 1 + used
+
+    def _with_order(self, m: Marked, stem: str, following: list[Node]) -> Marked:
+        r"""f^{(3)}(x): the third derivative, or the function of the third layer where there are layers."""
+        item = next((i for i in m.sups if order_in(i) is not None), None)
+        order = None if item is None else order_in(item)
+        if item is None or order is None or m.primes or not following or bracket_of(following[0]) is None:
+            return m
+        if f"{stem}{order}" in self.scope.functions:
+            return m
+        mark = str(order)
+        if any(name[-1].isdigit() for name in self.scope.names):
+            if any(n.kind == "number" and n.text == mark for n in walk_nodes(following[0])):
+                return m
+            if self.scope.choose(("order", item.at), 2) == 0:
+                return m
+        self.scope.note(f"{self.shown(m.node)} is a derivative")
+        return replace(m, sups=tuple(i for i in m.sups if i is not item), primes=order)
 
     def _base_of(self, function: Function, m: Marked, part: Node) -> Expr | None:
         r"""The base of \log_2; a subscript that no function is declared with is refused, and not passed over."""

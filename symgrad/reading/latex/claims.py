@@ -403,6 +403,9 @@ class Claims(LeftSides):
             links = (total[0], *(total[1](e) for e in links))
             return Claim(self._extended(links), links, "identity", read_as=shown)
         model = self._extended(links)
+        for d in left.before:
+            symbols = {**model.symbols, leaf_name(d.symbol): d.symbol}
+            model = replace(model, items=(*model.items, d), symbols=symbols)
         if left.first is not None:
             symbols = {**model.symbols, leaf_name(left.of): left.of}
             model = replace(model, items=(*model.items, left.first), symbols=symbols)

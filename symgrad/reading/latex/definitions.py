@@ -64,6 +64,7 @@ def read_definitions(setting: Setting) -> None:
         call = _as_call(chain.parts[0])
         if call is not None and not (call[0].kind == "word" and call[0].text in FUNCTION_WORDS):
             setting.called.append(marked(call[0]))
+            setting.arguments.append(call[1])
     if has_model and not setting.rows:
         setting.rows = _written_as_rows(setting, chains)
     _read_all(setting, chains, has_model)

@@ -32,7 +32,7 @@ from symgrad.reading.latex.setting import Setting
 from symgrad.reading.latex.tokens import fail_at
 from symgrad.reading.latex.tree import Node, walk_nodes
 from symgrad.reading.latex.values import Val, has_index, lifted
-from symgrad.reading.latex.writing import derivative_parts, second_order, term_of
+from symgrad.reading.latex.writing import derivative_parts, order_in, order_of, second_order, term_of
 
 __all__ = ["Left", "LeftSides", "entry_of_array"]
 
@@ -49,6 +49,7 @@ class Left:
     wrt_axes: tuple[Expr, ...] = ()
     layout: Layout | None = None  # that the writing settles, as y by x^T does
     first: Definition | None = None  # of a mixed second derivative: the gradient that is differentiated again
+    before: tuple[Definition, ...] = ()  # of a higher order: the derivatives that are differentiated again
     total: tuple[
         Expr, ...
     ] = ()  # of a differential: the variables whose increments are on the right, if several
@@ -120,6 +121,8 @@ class LeftSides:
                 return None
             if not above:
                 return None
+            if order_of(_head(first)) > 2:
+                return self._of_order(order_of(_head(first)), above, variables, first)
             hessian = len(variables) == 2
             if len(variables) > 2:
                 fail_at(UnsupportedError, "a derivative of third order is not read", self.text, first.at)
@@ -230,9 +233,10 @@ class LeftSides:
     def _primed(self, parts: Sequence[Node], side: Node) -> Left | None:
         r"""f'(x), y'': derivatives of a scalar by a scalar."""
         m = marked(parts[0])
-        if m.primes not in (1, 2) or stem_of(m.base) is None or len(parts) > 2:
+        order = m.primes or next((n for i in m.sups if (n := order_in(i)) is not None), 0)
+        if not 0 < order < 10 or stem_of(m.base) is None or len(parts) > 2:
             return None
-        f = self._scalar_name(m)
+        f = self._scalar_name(m if m.primes else Marked(m.base, m.subs, (), m.node))
         if f is None:
             return None
         x = self.setting.wrt
@@ -243,7 +247,39 @@ class LeftSides:
             x = self.meaning.read(bracket.parts[0]).expr
         if x is None or not is_leaf(x) or not is_scalar(x) or not self.setting.depends_on(f, x):
             return None
-        return Left("hessian" if m.primes == 2 else None, f, x)
+        if not m.primes and (len(m.sups) > 1 or len(parts) < 2 or self.setting.layer_numbers()):
+            return None  # the mark of a layer
+        return self._repeated(f, [x] * order) if order > 2 else Left("hessian" if order == 2 else None, f, x)
+
+    def _repeated(self, f: Expr, by: Sequence[Expr]) -> Left:
+        """A derivative of higher order of a scalar by scalars: all but the last derivative are names."""
+        taken = {*self.setting.model.symbols, *self.setting.names}
+        before: list[Definition] = []
+        for n, x in enumerate(by[:-1], 1):
+            name = f"d{n}{leaf_name(f) if is_leaf(f) and n == 1 else 'f'}"
+            while name in taken:
+                name += "_"
+            before.append(Definition(scalar(name), gradient(before[-1].symbol if before else f, x)))
+        self.scope.note(f"{before[-1].symbol} is the derivative of order {len(before)}")
+        return Left(None, before[-1].symbol, by[-1], before=tuple(before))
+
+    def _of_order(
+        self, order: int, above: Sequence[Node], variables: Sequence[Sequence[Node]], node: Node
+    ) -> Left:
+        r"""\frac{d^3 f}{dx^3}, \frac{\partial^3 f}{\partial x^2 \partial y}: of a scalar by scalars."""
+        lefts: list[Left] = []
+        for v in variables:
+            times = order_of(v[-1]) if len(v) == 1 else 1
+            lefts += [self._derivative(above, [_unscripted(v[-1])] if times > 1 else v, False, node)] * times
+        if len(lefts) != order:
+            fail_at(ReadError, "the order above the fraction and below it differ", self.text, node.at)
+        f = lefts[0].of
+        if not is_scalar(f) or any(not is_scalar(x.wrt) or x.of_entry or x.wrt_entry for x in lefts):
+            fail_at(
+                UnsupportedError, "a derivative of third order is read of scalars by scalars only", self.text,
+                node.at, "name the second derivative, and write the derivative of that",
+            )  # fmt: skip
+        return self._repeated(f, [x.wrt for x in lefts])
 
     def _by_subscripts(self, parts: Sequence[Node], side: Node) -> Left | None:
         r"""f_x, f_{xy}: partial derivatives, where f is defined by x and y and has no other name f_x."""
@@ -407,6 +443,11 @@ class LeftSides:
                 return value
         if self.setting.wrt is not None:
             return self.scope.oriented(self.setting.wrt)
+        argument = self.setting.argument_of(marked(above[0])) if len(above) == 1 else None
+        if argument is not None:  # the notes define g(x) = ..
+            value = self.meaning.read(argument)
+            if is_leaf(value.expr):
+                return value
         fail_at(ReadError, "a gradient by what?", self.text, node.at, "write \\nabla_x f")
 
     def _named_side(self, side: Node) -> Left | None:
@@ -556,6 +597,11 @@ def _pair(below: Sequence[Node]) -> list[Node]:
     return list(only.parts) if only.kind in ("term", "list") else [only]
 
 
+def _unscripted(node: Node) -> Node:
+    """The x of dx^3."""
+    return replace(node, parts=node.parts[:-1]) if len(node.parts) > 2 else node.parts[0]
+
+
 def _is_squared(node: Node) -> bool:
     """Whether it is the x^2 of dx^2."""
     if node.kind != "scripted" or node.parts[-1].kind != "sup":
@@ -565,9 +611,7 @@ def _is_squared(node: Node) -> bool:
 
 def _without_square(node: Node) -> Node:
     """The x of dx^2."""
-    if not _is_squared(node):
-        return node
-    return replace(node, parts=node.parts[:-1]) if len(node.parts) > 2 else node.parts[0]
+    return _unscripted(node) if _is_squared(node) else node
 
 
 def _head(fraction: Node) -> Node:

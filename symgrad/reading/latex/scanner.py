@@ -47,6 +47,9 @@ _PIECE = re.compile(
 )
 
 
+_WITH_ARGUMENT = frozenset(["SUP", "SUB", "FRAC", "SQRT", "ACCENT", "UNDERBRACE", "RBRACE"])
+
+
 def tokenise(source: str, words: frozenset[str] = frozenset()) -> list[Tok]:
     r"""The tokens of a formula; runs of plain letters that are one of `words` stay together.
 
@@ -87,7 +90,36 @@ class _Scanner:
             self.unit()
         if self.depth:
             self.fail("'{' is never closed", self.unclosed(), hint="add '}'")
-        return tell_bars_apart(self.source, self.out)
+        return tell_bars_apart(self.source, self.fractions(self.out))
+
+    def fractions(self, tokens: list[Tok]) -> list[Tok]:
+        r"""With {a \over b} as \frac{a}{b}."""
+        if all(t.kind != "OVER" for t in tokens):
+            return tokens
+        done: list[Tok] = []
+        opened: list[int] = []  # where groups begin
+        overs: dict[int, int] = {}  # of a group: where its \over stands
+        for t in tokens:
+            if t.kind == "LBRACE":
+                opened.append(len(done))
+            elif t.kind == "OVER":
+                if not opened or opened[-1] in overs:
+                    self.fail(r"\over divides a group", t.at, hint=r"write \frac{..}{..}")
+                overs[opened[-1]] = len(done)
+            elif t.kind == "RBRACE" and opened and (start := opened.pop()) in overs:
+                middle = overs.pop(start)
+                first, last = done[start], replace(t, text="}")
+                over = done[middle]
+                inside = [
+                    replace(first, kind="FRAC", text="frac", end=first.at),
+                    *done[start:middle], replace(over, kind="RBRACE", text="}"),
+                    replace(over, kind="LBRACE", text="{"), *done[middle + 1 :], last,
+                ]  # fmt: skip
+                wrapped = start > 0 and done[start - 1].kind in _WITH_ARGUMENT
+                done[start:] = [first, *inside, last] if wrapped else inside
+                continue
+            done.append(t)
+        return done
 
     def unclosed(self) -> int:
         """Where the innermost group that is still open begins."""
@@ -271,6 +303,8 @@ class _Scanner:
             self.emit("FRAC", name, at)
             self.argument(at)
             self.argument(at)
+        elif name == "over":
+            self.emit("OVER", name, at)
         elif name == "sqrt":
             self.root(at)
         elif name in ACCENTS:

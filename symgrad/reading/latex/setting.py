@@ -17,7 +17,7 @@ from symgrad.expr import (
 )
 from symgrad.reading.claim import Context
 from symgrad.reading.latex.functions import FUNCTION_WORDS
-from symgrad.reading.latex.marks import Marked, stem_of
+from symgrad.reading.latex.marks import Marked, marked, stem_of
 from symgrad.reading.latex.meaning import Meaning
 from symgrad.reading.latex.places import Alias, Function
 from symgrad.reading.latex.scope import Scope
@@ -44,6 +44,7 @@ class Setting:
     gradients: dict[str, Expr] = field(default_factory=dict)
     words: frozenset[str] = FUNCTION_WORDS
     called: list[Marked] = field(default_factory=list)
+    arguments: list[Node] = field(default_factory=list)
     rows: bool = False
     zero_based: bool = False
     base_said: bool = False
@@ -86,6 +87,15 @@ class Setting:
             and all(same_writing(p, q) for p, q in zip((*m.subs, *m.sups), (*c.subs, *c.sups), strict=False))
             for c in self.called
         )
+
+    def argument_of(self, m: Marked) -> Node | None:
+        """The one argument with which the definitions write a symbol, the x of f(x) = ..; None for several."""
+        found = [
+            call
+            for c, call in zip(self.called, self.arguments, strict=True)
+            if stem_of(m.base) == stem_of(c.base) and not (m.subs or m.sups or c.subs or c.sups)
+        ]
+        return found[0] if len(found) == 1 and stem_of(marked(found[0]).base) is not None else None
 
     def is_defined(self, e: Expr) -> bool:
         """Whether the model defines a name."""

@@ -16,6 +16,8 @@ __all__ = [
     "is_constant",
     "is_d",
     "is_sum",
+    "order_in",
+    "order_of",
     "second_order",
     "sum_letters",
     "term_of",
@@ -76,6 +78,23 @@ def second_order(node: Node) -> bool:
     return node.kind == "scripted" and any(
         s.kind == "sup" and [p.text for p in contents(s.parts[0])] == ["2"] for s in node.parts[1:]
     )
+
+
+def order_in(item: Node) -> int | None:
+    """The number of an order (3) among superscripts, up to 9."""
+    if item.kind != "paren" or item.text != "(" or len(item.parts) != 1 or item.parts[0].kind != "number":
+        return None
+    number = item.parts[0].text
+    return int(number) if number in "123456789" else None
+
+
+def order_of(node: Node) -> int:
+    r"""How often the sign of a derivative says it is taken: 3 of d^3, 1 of \partial."""
+    for s in node.parts[1:] if node.kind == "scripted" else ():
+        items = contents(s.parts[0]) if s.kind == "sup" else ()
+        if len(items) == 1 and items[0].kind == "number" and items[0].text in "23456789":
+            return int(items[0].text)
+    return 1
 
 
 def bracket_of(node: Node) -> Node | None:
