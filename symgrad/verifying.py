@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
+from sympy.matrices.exceptions import ShapeError as NotAligned
 
 from symgrad.api import derive
 from symgrad.deriving.steps import Evidence
-from symgrad.errors import ReadError, SymgradError
+from symgrad.errors import ReadError, ShapeError, SymgradError
 from symgrad.expr import Model, substitute
 from symgrad.reading.claim import Claim, Context, Kind, Layout, is_latex, read_claim, separate_claims
 from symgrad.reading.context import Shapes, Words
@@ -186,7 +187,10 @@ def verdict_on(text: str, context: Context, *, seconds: float = 10.0, shapes_sai
     except OutOfTime as out:
         note = Note("budget.time", {"budget": str(out)})
         return Verdict(Claim(Model(()), (), read_as=text), text, "undecided", Evidence("none"), notes=(note,))
-    return _found(claim, text, seconds, start, shapes_said)
+    try:
+        return _found(claim, text, seconds, start, shapes_said)
+    except (NotAligned, IndexError) as error:  # numbers were put into what does not fit
+        raise (claim.misfit or ShapeError("the sizes in the claim do not fit")) from error
 
 
 def _weakest(verdicts: Sequence[Verdict], text: str) -> Verdict:

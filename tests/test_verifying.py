@@ -777,3 +777,50 @@ def test_a_gradient_without_its_variable_is_by_the_argument_of_the_definition() 
     assert verify(r"\nabla^2 g = A + A^\top", given=[r"g(x) = x^\top A x"], shapes=shapes).is_right
     with pytest.raises(ReadError, match="a gradient by what"):
         verify(r"\nabla^2 g = A + A^\top", given=[r"g = x^\top A x"], shapes=shapes)
+
+
+@pytest.mark.parametrize(
+    ("claim", "layout", "right"),
+    [
+        (r"\frac{\partial f}{\partial x} = x^\top (A + A^\top)", None, True),
+        (r"\frac{\partial f}{\partial x} = x^\top (A + A^\top)", "numerator", True),
+        (r"\frac{\partial f}{\partial x} = x^\top (A + A^\top)", "gradient", False),
+        (r"\frac{\partial f}{\partial x} = (A + A^\top) x", "gradient", True),
+        (r"\frac{\partial f}{\partial x} = (A + A^\top) x", "numerator", False),
+        (r"\nabla_x f = (A + A^\top) x", "numerator", True),
+        (r"\frac{\partial f}{\partial x^\top} = x^\top (A + A^\top)", "gradient", True),
+        (r"D f(x) = x^\top (A + A^\top)", "gradient", True),
+    ],
+)
+def test_the_layout_that_is_said_holds(claim: str, layout: Any, right: bool) -> None:
+    verdict = verify(claim, given=["f = x @ A @ x"], shapes="A: n n, x: n", layout=layout)
+    assert verdict.is_right is right
+    assert right or verdict.kind == "wrong layout"
+
+
+def test_a_bias_added_to_rows_may_stand_as_a_row() -> None:
+    context: dict[str, Any] = {
+        "given": ["L = sum(G * (X @ W + b))"],
+        "shapes": "X: n d, W: d k, b: k, G: n k",
+    }
+    for claim in (
+        r"\frac{\partial L}{\partial b} = \mathbf 1^\top G",
+        r"\frac{\partial L}{\partial b} = G^\top \mathbf 1",
+    ):
+        assert verify(claim, layout="gradient", **context).is_right
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        r"\frac{\partial W y}{\partial x^\top} = W",
+        r"\nabla_W L = g_{99999} x^\top",
+        r"\nabla_x L (x) (x) (x) = g",
+    ],
+)
+def test_what_does_not_fit_ends_in_one_sentence(claim: str) -> None:
+    try:
+        verdict = verify(claim, given=["y = W @ x", "L = g @ y"], shapes="W: m n, x: n, g: m")
+    except SymgradError:
+        return
+    assert not verdict.is_right

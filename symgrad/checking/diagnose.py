@@ -47,7 +47,7 @@ from symgrad.expr import (
     transpose,
     walk,
 )
-from symgrad.reading.claim import Layout
+from symgrad.reading.claim import Claim, Layout
 from symgrad.simplifying import Simplifier
 
 __all__ = ["KINDS_OF_SLIP", "Slip", "diagnose"]
@@ -137,6 +137,8 @@ def diagnose(
     if any(n.key == "layout.mixed" for n in judgement.notes):
         return Slip("wrong layout", "mixed_layouts")
     link = judgement.claim.links[link_number]
+    if any(n.key == "layout.other" for n in judgement.notes) and _by_a_vector(judgement.claim):
+        return Slip("wrong layout", "wrong_layout", {}, turned(link), 1)
     search = _Search(truth, link, judgement.layout, expected)
     try:
         with time_limit(seconds), alarm(seconds):
@@ -148,6 +150,11 @@ def diagnose(
             return _named(judgement, truth, link, slip, shapes_said)
     except _STOPPED:
         return slip or Slip("other", "other")
+
+
+def _by_a_vector(claim: Claim) -> bool:
+    """Whether it is about the gradient by a vector, of which only a row and a column can be confused."""
+    return claim.kind == "gradient" and claim.wrt is not None and 1 in shape_of(claim.wrt)
 
 
 def _named(judgement: Judgement, truth: Truth, link: Expr, slip: Slip | None, shapes_said: bool) -> Slip:

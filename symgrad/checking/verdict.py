@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sympy import Expr
+from sympy.matrices.expressions.matmul import MatMul
+from sympy.matrices.expressions.special import OneMatrix
 
 from symgrad.checking.budget import OutOfTime, alarm, check_time, time_limit
 from symgrad.checking.counterexample import Counterexample, find
@@ -24,7 +26,7 @@ from symgrad.checking.proof import proved
 from symgrad.checking.truth import EXACT, Sample, Truth, resolved
 from symgrad.deriving.steps import Evidence
 from symgrad.errors import SymgradError, UnsupportedError
-from symgrad.expr import is_matrix, is_scalar, shape_of, shape_text
+from symgrad.expr import is_matrix, is_scalar, shape_of, shape_text, transpose, walk
 from symgrad.reading.claim import Claim, Layout
 
 __all__ = ["Judgement", "Note", "judge"]
@@ -175,16 +177,30 @@ def _flat(value: object) -> object:
 
 
 def layouts(claim: Claim) -> tuple[Layout | None, ...]:
-    """The layouts in which a claim may be right: the one that is said, else both; a vector may stand as a row."""
+    """The layouts in which a claim may be right: the one that is said, else both.
+
+    A vector that the model adds to the rows of a matrix is a row where that is written: both shapes are its own.
+    """
     if claim.indices or claim.wrt_entry is not None or claim.of_entry is not None:
         return (None,)
     if claim.kind == "gradient" and claim.wrt is not None and is_matrix(claim.wrt):
-        if claim.layout is None or claim.wrt.shape[1] == 1:
+        if claim.layout is None or _is_added_to_rows(claim):
             return ("gradient", "numerator") if claim.layout != "numerator" else ("numerator", "gradient")
         return (claim.layout,)
     if claim.kind == "jacobian":
         return ("numerator", "gradient") if claim.layout is None else (claim.layout,)
     return (None,)
+
+
+def _is_added_to_rows(claim: Claim) -> bool:
+    """Whether the variable is the b of X W + 1 b^T."""
+    row = transpose(claim.wrt)
+    return any(
+        isinstance(node, MatMul) and isinstance(node.args[-2], OneMatrix) and node.args[-1] == row
+        for d in claim.model.definitions()
+        for node in walk(d.value)
+        if len(node.args) > 1
+    )
 
 
 def _in_one_layout(truth: Truth, samples: Sequence[Sample]) -> Judgement:

@@ -409,8 +409,9 @@ class Claims(LeftSides):
         if left.first is not None:
             symbols = {**model.symbols, leaf_name(left.of): left.of}
             model = replace(model, items=(*model.items, left.first), symbols=symbols)
+        layout = None if left.either else left.layout or self._asked_layout(left, kind)
         return Claim(
-            model, links, kind, left.of, left.wrt, left.layout or self._asked_layout(left, kind), indices,
+            model, links, kind, left.of, left.wrt, layout, indices,
             of_entry, wrt_entry, read_as=shown,
         )  # fmt: skip
 

@@ -48,6 +48,7 @@ class Left:
     wrt_entry: Entry | None = None
     wrt_axes: tuple[Expr, ...] = ()
     layout: Layout | None = None  # that the writing settles, as y by x^T does
+    either: bool = False  # the writing allows both layouts, whatever was asked: f by x^T, D f
     first: Definition | None = None  # of a mixed second derivative: the gradient that is differentiated again
     before: tuple[Definition, ...] = ()  # of a higher order: the derivatives that are differentiated again
     total: tuple[
@@ -149,8 +150,11 @@ class LeftSides:
             below = list(subs[0].parts) if subs else []
             if len(parts) > 1 and hessian and len(pair := _pair(below)) == 2:
                 return self._second(parts[1:], [[v] for v in pair], side)
-            if len(parts) > 1:
-                return self._derivative(parts[1:], below, hessian, side)
+            if (
+                len(parts) > 1
+            ):  # the gradient has the shape of its variable, also where Jacobians are in numerator layout
+                left = self._derivative(parts[1:], below, hessian, side)
+                return replace(left, either=left.either or self.setting.context.layout == "numerator")
         if head.kind == "partial" or (head.kind == "letter" and head.text == "d" and len(parts) > 3):
             slash = next((i for i, p in enumerate(parts) if p.kind == "op" and p.text == "SLASH"), None)
             if slash is not None and len(parts) > slash + 2:
@@ -199,7 +203,8 @@ class LeftSides:
                 node.at,
             )
         kind: Kind | None = "hessian" if hessian else None
-        return Left(kind, f, x, f_entry, x_entry, axes, self._written_layout(of, wrt))
+        either = of.is_scalar and isinstance(wrt.expr, Transpose) and not self.scope.rows
+        return Left(kind, f, x, f_entry, x_entry, axes, self._written_layout(of, wrt), either)
 
     def _of_stacks(self, above: Sequence[Node], x: Node, turned_below: bool, node: Node) -> Left:
         r"""\frac{\partial \operatorname{vec} F}{\partial (\operatorname{vec} X)^\top}: the Jacobian of stacked columns."""
@@ -318,7 +323,9 @@ class LeftSides:
             left = self._derivative([*m.subs, *parts[1:]], [], False, side)
         else:
             return None
-        return left if is_scalar(left.of) or is_scalar(left.wrt) else replace(left, layout="numerator")
+        if is_scalar(left.of) or is_scalar(left.wrt):
+            return replace(left, either=True)
+        return replace(left, layout="numerator")
 
     def _directional(self, above: list[Node], bracket: Node, side: Node) -> Left | None:
         r"""D f(x)[h]: the differential of f for the increment h of x."""
