@@ -123,8 +123,8 @@ def finished(
     )
 
 
-def _by_backprop(model: Model, target: Expr, variable: Expr) -> Derivation:
-    tidy = Simplifier.for_question(model, target)
+def _by_backprop(model: Model, target: Expr, variable: Expr, tidy: Simplifier | None = None) -> Derivation:
+    tidy = tidy or Simplifier.for_question(model, target)
     sweep = backprop(model, target, [variable], tidy)
     result = tidy.textbook(sweep.adjoints[variable])
     answer = expand(result, sweep)
@@ -292,13 +292,17 @@ def _hessian(model: Model, target: Expr, variable: Expr) -> Derivation:
     """The Jacobian of the gradient; by a matrix, that of vec(G) by vec(X)."""
     from symgrad.deriving.differential import jacobian_by_differential
 
-    model = _freed(model, variable)
-    first = _by_backprop(model, target, variable)
+    free = _freed(model, variable)
+    tidy = Simplifier.for_question(free, target, free=variable)
+    first = _by_backprop(free, target, variable, tidy)
     if first.answer is None:
         raise UnsupportedError("the gradient is too long to be written out and derived again")
-    tidy = Simplifier.for_question(model, target)
-    sweep, found = jacobian_by_differential(model, first.answer, variable, tidy)
+    sweep, found = jacobian_by_differential(free, first.answer, variable, tidy)
+    used = tidy.properties.used
+    if free is not model:  # at the point itself all that is assumed holds
+        tidy = Simplifier.for_question(model, target)
     answer = tidy.textbook(found)
+    tidy.properties.used |= used
     shift = len(first.steps)
     second = [
         replace(s, number=s.number + shift, premises=tuple(p + shift for p in s.premises))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import permutations, product
 
@@ -121,6 +121,9 @@ class IndexFunctions(Relations):
         """A power of a sum as a head; common exponentials and the leading coefficient stand in front of it."""
         used = [i for i in used_in(indices) if any(i in idx for t in base for _, idx, _ in t.factors)]
         local = self.reduced(self.local(base, used))
+        split = self._by_signs(local, lambda part: self.power(part, e, tuple(range(len(used)))))
+        if split is not None:
+            return self.placed(split, used)
         if not isinstance(e, int):
             head, kept = self.ordered_head("power_of", (), local, used)
             return self.factor(head, kept, e)
@@ -197,11 +200,38 @@ class IndexFunctions(Relations):
         inverse = tuple((h, idx, multiply_exponents(x, -1)) for h, idx, x in common)
         return self.reduced([Term(t.coefficient, t.factors + inverse, t.bound) for t in terms]), common
 
+    def _by_signs(self, local: Terms, make: Callable[[Terms], Terms]) -> Terms | None:
+        """f(y) = (1 + y) f(1) / 2 + (1 - y) f(-1) / 2 for an entry y that is 1 or -1; None where there is none."""
+        signs = [
+            (h, idx)
+            for t in local
+            for h, idx, e in t.factors
+            if e == 1 and idx and not t.bound.intersection(idx) and self._has_words(h, frozenset({"pm1"}))
+        ]
+        if not signs:
+            return None
+        parts = []
+        for sign in (1, -1):
+            at = [
+                Term(
+                    t.coefficient * (sign if any(f[:2] == signs[0] for f in t.factors) else 1),
+                    tuple(f for f in t.factors if f[:2] != signs[0]),
+                    t.bound,
+                )
+                for t in local
+            ]
+            weight = ONE + self.scaled(self.factor(*signs[0]), sign)
+            parts += self.scaled(self.times(weight, make(at)), Fraction(1, 2))
+        return parts
+
     def exponential(self, argument: Terms, indices: Sequence[Side]) -> Terms:
         """Exp of a sum as a product over its monomials: exp(a + b) = exp(a) exp(b)."""
         used = used_in(indices)
         factors: list[Factor] = []
         local = self.reduced(self.local(argument, used))
+        split = self._by_signs(local, lambda part: self.exponential(part, tuple(range(len(used)))))
+        if split is not None:
+            return self.placed(split, used)
         for network, coefficient in self.canonical(local):
             mine = [t for t in local if self._network(t) == network]
             head, kept = self.ordered_head("exp", (), self.scaled(mine[:1], 1 / mine[0].coefficient), used)
@@ -215,6 +245,11 @@ class IndexFunctions(Relations):
         """A function of a form, in terms of few functions where identities tie them together."""
         used = used_in(indices)
         local = self.local(argument, used)
+        split = self._by_signs(
+            self.reduced(local), lambda part: self.function(name, part, tuple(range(len(used))), parameters)
+        )
+        if split is not None:
+            return self.placed(split, used)
 
         def u() -> Terms:
             return self.placed(local, used)

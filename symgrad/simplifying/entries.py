@@ -15,22 +15,25 @@ from sympy.matrices.expressions.transpose import Transpose
 from symgrad.expr import (
     AsScalar,
     Elementwise,
+    add,
     apply,
     entry_sum,
     hadamard,
     is_matrix,
     is_scalar,
     matmul,
+    negate,
     ones,
     power,
     scale,
     split_scale,
+    subtract,
 )
 from symgrad.expr.entrywise import lift, lower
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.properties import Properties
-from symgrad.simplifying.scalars import hidden_functions, hidden_matrices, meeting, over_factors, signs_turned
-from symgrad.simplifying.table import factors_of, rewrite
+from symgrad.simplifying.scalars import hidden_matrices, hidden_parts, meeting, over_factors, signs_turned
+from symgrad.simplifying.table import factors_of, rewrite, turned
 
 
 @rewrite("inner product entry by entry", AsScalar)
@@ -114,19 +117,23 @@ def _forms(node: Expr, known: Properties, kept: dict[Expr, Expr]) -> Iterator[Ex
     if positive:  # sqrt(p q) is sqrt(p) sqrt(q) then
         entry, atoms = entry.xreplace(positive), {positive.get(a, a): m for a, m in atoms.items()}
     entry, scalars = hidden_matrices(entry)
-    hidden, functions = hidden_functions(meeting(entry))
-    with distribute(False):
-        reduced = cancel(hidden)
-        forms = [
-            hidden,
-            reduced.factor(),
-            factor_terms(reduced),
-            over_factors(reduced),
-            reduced,
-            hidden.expand(),
-        ]
+    forms = []
+    for hidden, functions in hidden_parts(meeting(entry)):
+        with distribute(False):
+            reduced = cancel(hidden)
+            forms += [
+                signs_turned(form).xreplace(functions)
+                for form in (
+                    hidden,
+                    reduced.factor(),
+                    factor_terms(reduced),
+                    over_factors(reduced),
+                    reduced,
+                    hidden.expand(),
+                )
+            ]
     for form in forms:
-        candidate = lift(signs_turned(form).xreplace(functions).xreplace(scalars), atoms, node.shape)
+        candidate = lift(form.xreplace(scalars), atoms, node.shape)
         yield candidate
         _, rest = split_scale(candidate)
         if (
@@ -166,7 +173,7 @@ def _may_meet(m: Expr) -> bool:
 
 @rewrite("entrywise product with identity", HadamardProduct, HadamardPower)
 def product_with_identity(node: Expr, known: Properties) -> Expr | None:
-    """A^T * I = A * I, D * I = D for a diagonal D, I * I = I."""
+    """A^T * I = A * I, (A B)^T * I = A B * I, D * I = D for a diagonal D, I * I = I."""
     if isinstance(node, HadamardPower):
         return node.args[0] if isinstance(node.args[0], Identity) and node.args[1].is_positive else None
     for i, f in enumerate(node.args):
@@ -175,8 +182,9 @@ def product_with_identity(node: Expr, known: Properties) -> Expr | None:
         rest = hadamard(*node.args[:i], *node.args[i + 1 :])
         if known.is_diagonal(rest):
             return rest
-        if isinstance(rest, Transpose):
-            return hadamard(rest.arg, f)
+        turned_rest = add(*(turned(t, known) for t in (rest.args if isinstance(rest, MatAdd) else (rest,))))
+        if turned_rest != rest:
+            return hadamard(turned_rest, f)
     return None
 
 
@@ -215,6 +223,49 @@ def zeros_and_ones(node: Expr, known: Properties) -> Expr | None:
     if len(seen) == len(node.args):
         return None
     return hadamard(*seen) if seen else ones(*node.shape)
+
+
+@rewrite("signs in functions", HadamardProduct, HadamardPower, Elementwise)
+def signs_in_functions(node: Expr, known: Properties) -> Expr | None:
+    """For entries y of 1 and -1: y tanh(y z) = tanh(z), cosh(y z) = cosh(z), s(y z) s(-y z) = s(z) (1 - s(z))."""
+    if isinstance(node, Elementwise):
+        signs, z = _signs_of(node.arg, known)
+        return apply(node.name, z, *node.parameters) if signs is not None and node.name in _EVEN else None
+    if isinstance(node, HadamardPower):
+        f, k = node.args
+        if not (isinstance(f, Elementwise) and f.name in _ODD and k.is_Integer and k.is_even):
+            return None
+        signs, z = _signs_of(f.arg, known)
+        return None if signs is None else power(apply(f.name, z, *f.parameters), k)
+    for f in node.args:
+        if not isinstance(f, Elementwise):
+            continue
+        signs, z = _signs_of(f.arg, known)
+        if signs is None:
+            continue
+        if f.name in _ODD and signs in node.args:
+            return hadamard(
+                *(apply(f.name, z, *f.parameters) if g is f else g for g in node.args if g != signs)
+            )
+        partner = apply("sigmoid", negate(f.arg))
+        if f.name == "sigmoid" and partner in node.args:
+            value = apply("sigmoid", z)
+            rest = (g for g in node.args if g not in (f, partner))
+            return hadamard(value, subtract(ones(*node.shape), value), *rest)
+    return None
+
+
+_ODD = ("sin", "tan", "sinh", "tanh", "arctan", "erf")
+_EVEN = ("cos", "cosh", "abs")
+
+
+def _signs_of(m: Expr, known: Properties) -> tuple[Expr | None, Expr]:
+    """Signs y and z in y * z."""
+    c, rest = split_scale(m)
+    for y in rest.args if isinstance(rest, HadamardProduct) else ():
+        if known.has_signs(y):
+            return y, scale(c, hadamard(*(z for z in rest.args if z != y)))
+    return None, m
 
 
 @rewrite("softplus", Elementwise)

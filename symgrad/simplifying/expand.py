@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sympy import Expr, S
+from sympy import Add, Expr, Mul, S
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.transpose import Transpose
 
-from symgrad.expr import add, is_matrix, is_scalar, matmul, split_scale, transpose, zeros
+from symgrad.expr import AsScalar, add, is_matrix, is_scalar, matmul, split_scale, transpose, zeros
 from symgrad.simplifying.properties import Properties
 
 __all__ = ["expanded"]
@@ -16,8 +16,10 @@ _MOST_TERMS = 48
 Term = tuple[Expr, tuple[Expr, ...]]
 
 
-def expanded(m: Expr, known: Properties) -> Expr | None:
+def expanded(m: Expr, known: Properties, *, scalars: bool = False) -> Expr | None:
     """The matrix as a sum of products, transposes at the factors; None where there would be too many terms.
+
+    With `scalars`, inner products in its coefficients are expanded too: (x - y)^T z v = x^T z v - y^T z v.
 
     >>> from symgrad.expr import matrix
     >>> A, B, C = (matrix(name, "n", "n") for name in "ABC")
@@ -29,6 +31,10 @@ def expanded(m: Expr, known: Properties) -> Expr | None:
     terms = _terms(m, known, turned=False)
     if terms is None:
         return None
+    if scalars:
+        terms = [(d, factors) for c, factors in terms for d in _scalars(c, known) or (c,)]
+        if len(terms) > _MOST_TERMS:
+            return None
     return add(zeros(*m.shape), *(matmul(c, *factors) for c, factors in terms))
 
 
@@ -62,3 +68,21 @@ def _terms(m: Expr, known: Properties, *, turned: bool) -> list[Term] | None:
     if turned and not known.is_symmetric(m):
         return [(S.One, (transpose(m),))]
     return [(S.One, (m,))]
+
+
+def _scalars(c: Expr, known: Properties) -> list[Expr] | None:
+    """The terms of a coefficient in which a sum stands in an inner product; None where none does."""
+    spread = [S.One]
+    changed = False
+    for f in Mul.make_args(c):
+        part: list[Expr] = [f]
+        if isinstance(f, AsScalar) and isinstance(f.arg, MatMul):
+            terms = _terms(f.arg, known, turned=False)
+            if terms is not None and len(terms) > 1:
+                part, changed = [matmul(d, *factors) for d, factors in terms], True
+        elif isinstance(f, Add) and len(f.args) * len(spread) <= _MOST_TERMS:
+            part = list(f.args)
+        if len(spread) * len(part) > _MOST_TERMS:
+            return None
+        spread = [a * b for a in spread for b in part]
+    return spread if changed else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sympy import Expr, Product, S
 from sympy.matrices.expressions.diagonal import DiagMatrix, DiagonalOf
+from sympy.matrices.expressions.hadamard import HadamardProduct
 from sympy.matrices.expressions.inverse import Inverse
 from sympy.matrices.expressions.matadd import MatAdd
 from sympy.matrices.expressions.matmul import MatMul
@@ -228,7 +229,8 @@ def _diagonal_closed(m: Expr, known: Properties) -> Expr | None:
         return None
     for i in range(1, len(m.args)):
         if m.args[i].shape[0] == 1:
-            return hadamard(matmul(*m.args[:i]), turned(matmul(*m.args[i:]), known))
+            column, row = matmul(*m.args[:i]), turned(matmul(*m.args[i:]), known)
+            return power(column, 2) if column == row else hadamard(column, row)
     if isinstance(m.args[0], DiagMatrix):  # diag(diag(x) B) = x * diag(B)
         return hadamard(m.args[0].args[0], diag(matmul(*m.args[1:])))
     if isinstance(m.args[-1], DiagMatrix):
@@ -239,6 +241,21 @@ def _diagonal_closed(m: Expr, known: Properties) -> Expr | None:
         if isinstance(f, DiagMatrix) and 0 < i < len(m.args) - 1:
             left, right = matmul(*m.args[:i]), matmul(*m.args[i + 1 :])
             return matmul(hadamard(left, turned(right, known)), f.args[0])
+    return None
+
+
+@rewrite("column times row entry by entry", MatMul)
+def column_times_row_by_entries(node: Expr, known: Properties) -> Expr | None:
+    """(M * a b^T) x = a * (M (b * x)), so that (M * 1 b^T) 1 = M b."""
+    c, factors = factors_of(node)
+    for i, f in enumerate(factors[:-1]):
+        if not (isinstance(f, HadamardProduct) and is_column(x := matmul(*factors[i + 1 :]))):
+            continue
+        for g in f.args:
+            if isinstance(g, MatMul) and len(g.args) == 2 and g.args[0].shape[1] == 1:
+                rest = hadamard(*(h for h in f.args if h is not g))
+                product = hadamard(g.args[0], matmul(rest, hadamard(transpose(g.args[1]), x)))
+                return matmul(c, *factors[:i], product)
     return None
 
 

@@ -16,6 +16,7 @@ from symgrad.expr import (
     Assumptions,
     Elementwise,
     Softmax,
+    is_column,
     is_leaf,
     is_scalar,
     leaf_name,
@@ -37,12 +38,30 @@ class Properties:
     """Answers questions about expressions from the declared assumptions.
 
     `used` collects the assumptions that mattered; `centred` are the names of what has its mean taken off.
+    What is known of the value of a definition is known of its name, once it has been learnt.
     """
 
     def __init__(self, assumptions: Assumptions) -> None:
         self.assumptions = assumptions
         self.used: set[tuple[str, str]] = set()
         self.centred: set[Expr] = set()
+        self._learnt: dict[tuple[Expr, str], set[tuple[str, str]]] = {}  # with the assumptions it rests on
+
+    def learn(self, name: Expr, value: Expr) -> None:
+        """Remember what is known of the value of a definition."""
+        before = self.used
+        for word, is_so in (
+            ("symmetric", self.is_symmetric),
+            ("diagonal", self.is_diagonal),
+            ("positive", self.is_positive),
+            ("sums_to_one", lambda m: is_column(m) and self.sums_to_one(m, None)),
+            ("prob_rows", lambda m: self.sums_to_one(m, 1)),
+            ("prob_cols", lambda m: self.sums_to_one(m, 0)),
+        ):
+            self.used = set()
+            if is_so(value):
+                self._learnt[name, word] = self.used
+        self.used = before
 
     def assumed(self, e: Expr, *words: str) -> bool:
         """Whether one of the words is assumed of a leaf."""
@@ -52,6 +71,9 @@ class Properties:
         for word in words:
             if word in self.assumptions.get(name, ()):
                 self.used.add((name, word))
+                return True
+            if (e, word) in self._learnt:
+                self.used |= self._learnt[e, word]
                 return True
         return False
 

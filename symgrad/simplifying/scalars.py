@@ -279,7 +279,7 @@ def scalar_algebra(node: Expr, known: Properties) -> Expr | None:
     bare, matrices = hidden_matrices(node)
     cost = Cost()
     forms = []
-    for hidden, functions in _hidden(meeting(bare)):
+    for hidden, functions in hidden_parts(meeting(bare)):
         reduced = cancel(hidden)
         for f in (reduced.factor(), reduced, over_factors(reduced), factor_terms(hidden)):
             forms.append(signs_turned(f).xreplace(functions).xreplace(matrices))
@@ -294,7 +294,7 @@ def _shares_a_factor(node: Expr) -> bool:
     return bool(set.intersection(*bases))
 
 
-def _hidden(e: Expr) -> Iterator[tuple[Expr, dict[Expr, Expr]]]:
+def hidden_parts(e: Expr) -> Iterator[tuple[Expr, dict[Expr, Expr]]]:
     """With symbols for functions, and for roots of sums too: 1 + x / s over x + s is 1 / s."""
     yield hidden_functions(e)
     roots: dict[Expr, Expr] = {}

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sympy import Expr, Mul, S
+from sympy import Add, Expr, Mul, Pow, S
+from sympy.core.parameters import distribute
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.hadamard import HadamardProduct
 from sympy.matrices.expressions.inverse import Inverse
@@ -28,9 +29,11 @@ from symgrad.expr import (
     ScalarGradient,
     add,
     as_scalar,
+    eye,
     hadamard,
     is_column,
     is_leaf,
+    is_matrix,
     leaf_name,
     matmul,
     negate,
@@ -44,7 +47,7 @@ from symgrad.simplifying.centring import columns_sum_to_zero
 from symgrad.simplifying.cost import Cost
 from symgrad.simplifying.expand import expanded
 from symgrad.simplifying.properties import Properties
-from symgrad.simplifying.table import rewrites_for, turned
+from symgrad.simplifying.table import factors_of, rewrites_for, turned
 
 __all__ = ["Simplification", "Simplifier"]
 
@@ -88,14 +91,20 @@ class Simplifier:
         self._spoken = {frozenset(n.args): n for n in self.kept if isinstance(n, MatAdd)}
 
     @classmethod
-    def for_question(cls, model: Model, *asked: Expr) -> Simplifier:
-        """The simplifier for answers to a question about expressions over a model."""
+    def for_question(cls, model: Model, *asked: Expr, free: Expr | None = None) -> Simplifier:
+        """The simplifier for answers to a question about expressions over a model.
+
+        Nothing is learnt of `free`, a name whose value is going to change.
+        """
         names = re.findall(r"[^\W\d]\w*", model.source) or list(model.symbols)
         order = {name: i for i, name in reversed(list(enumerate(names)))}
         spoken = (*asked, *(d.value for d in model.definitions()))
         kept = frozenset(n for e in spoken for n in walk(e) if isinstance(n, MatAdd | HadamardProduct))
         tidy = cls(model.assumptions, order=order, kept=kept)
         for d in model.definitions():
+            if not is_matrix(d.symbol) or d.symbol == free:
+                continue
+            tidy.properties.learn(d.symbol, d.value)
             if isinstance(d.value, MatAdd) and columns_sum_to_zero(d.value, tidy.properties):
                 tidy.properties.centred.add(d.symbol)
         return tidy
@@ -127,14 +136,20 @@ class Simplifier:
         """The shorter of the textbook forms of an expression and of its expansion into a sum of products."""
         form = self(e)
         for _ in range(3):
-            spread = expanded(form, self.properties)
-            if spread is None:
+            spread = dict.fromkeys(expanded(form, self.properties, scalars=s) for s in (False, True))
+            candidates = [self(s) for s in spread if s is not None]
+            best = min(candidates, key=lambda c: self._cost(c) + self._lost(form, c), default=form)
+            if self._cost(best) + self._lost(form, best) >= self._cost(form):
                 break
-            candidate = self(spread)
-            if self._cost(candidate) >= self._cost(form):
-                break
-            form = candidate
+            form = best
         return form
+
+    def _lost(self, form: Expr, other: Expr) -> int:
+        """How many of the question's own sums are in a form and not in another one."""
+        return len(self._own_sums(form) - self._own_sums(other))
+
+    def _own_sums(self, e: Expr) -> set[Expr]:
+        return {n for n in walk(e) if isinstance(n, MatAdd) and n in self.kept} if self.kept else set()
 
     def textbook(self, e: Expr) -> Expr:
         """The shortest form, as the last line of a derivation has it.
@@ -143,11 +158,13 @@ class Simplifier:
         coefficient of its own.
         """
         form = self.shortest(e)
-        c, rest = split_scale(form)
+        c, rest = split_scale(form) if is_matrix(form) else (form, S.One)
         if c is S.NegativeOne and (flipped := _difference_turned(rest)) is not None:
             return flipped
+        if (turned_scalar := _scalar_turned(c)) is not None:
+            return turned_scalar if rest is S.One else scale(turned_scalar, rest)
         if not isinstance(rest, MatAdd):
-            return form
+            return scale(c, _congruent(rest)) if isinstance(rest, MatMul) else form
         own = [split_scale(t)[0] for t in rest.args]
         if c is S.NegativeOne and any(d.could_extract_minus_sign() for d in own):
             return add(*(negate(t) for t in rest.args))
@@ -258,14 +275,48 @@ def _difference_turned(product: Expr) -> Expr | None:
     return None
 
 
+def _congruent(product: MatMul) -> Expr:
+    """A^T (A - B A) as A^T (I - B) A."""
+    first, last = product.args[0], product.args[-1]
+    if len(product.args) != 2 or not isinstance(last, MatAdd):
+        return product
+    inside = []
+    for c, factors in map(factors_of, last.args):
+        if factors[-1] != transpose(first):
+            return product
+        inside.append(matmul(c, *factors[:-1], eye(first.shape[1])))
+    return matmul(first, add(*inside), transpose(first))
+
+
+def _scalar_turned(c: Expr) -> Expr | None:
+    """A negative product with one of its differences turned round: -(p - y) (1 - p) as (y - p) (1 - p).
+
+    1 - p stays as it is, unless only divisors stand beside it: -(1 - u / s) / s is (u / s - 1) / s.
+    """
+    number, factor = c.as_coeff_Mul()
+    if number is not S.NegativeOne:
+        return None
+    factors = Mul.make_args(factor)
+    above = [f for f in factors if not (isinstance(f, Pow) and f.args[1].could_extract_minus_sign())]
+    for f in factors:
+        if not (
+            isinstance(f, Add) and sum(t.could_extract_minus_sign() for t in f.args) == len(f.args) - 1 == 1
+        ):
+            continue
+        if not f.as_coeff_Add()[0] or (len(above) == 1 and any(t.as_numer_denom()[1] != 1 for t in f.args)):
+            with distribute(False):
+                return Mul(Add(*(-t for t in f.args)), *(g for g in factors if g != f))
+    return None
+
+
 def _atoms(coefficient: Expr) -> Iterable[Expr]:
     """The factors of a coefficient, without their exponents."""
     return [f.as_base_exp()[0] for f in Mul.make_args(coefficient)]
 
 
-def _rank(e: Expr) -> tuple[int, int]:
-    """How many leaves and how many transposes are printed; transposes of products and of rows count more."""
-    transposes = leaves = 0
+def _rank(e: Expr) -> tuple[int, int, int]:
+    """How many leaves, transposes and turned products are printed; transposes of products and of rows count more."""
+    transposes = leaves = products = 0
     stack: list[Iterable[Expr]] = [(e,)]
     while stack:
         for node in stack.pop():
@@ -275,7 +326,9 @@ def _rank(e: Expr) -> tuple[int, int]:
             transposes += isinstance(node, EntrySum) and isinstance(
                 node.arg, HadamardProduct
             )  # a trace rather
-            if isinstance(node, Transpose) and not is_column(node.arg):
+            if isinstance(node, Transpose) and is_column(node.arg):
+                products += isinstance(node.arg, MatMul)  # x^T A y rather than (A y)^T x
+            elif isinstance(node, Transpose):
                 transposes += (
                     1
                     if is_leaf(node.arg) or isinstance(node.arg, Inverse)
@@ -284,4 +337,4 @@ def _rank(e: Expr) -> tuple[int, int]:
                     else 3
                 )
             stack.append(a for a in node.args if isinstance(a, Expr))
-    return leaves, transposes
+    return leaves, transposes, products

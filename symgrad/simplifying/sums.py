@@ -113,27 +113,42 @@ def scalar_of_some_terms(node: Expr, known: Properties) -> Expr | None:
 
 @rewrite("common factor", MatAdd)
 def common_factor(node: Expr, known: Properties) -> Expr | None:
-    """A B + A C = A (B + C), and a common scalar in front."""
+    """A B + A C = A (B + C), A^T B A + A^T C A = A^T (B + C) A, and a common scalar in front."""
     split = [_opened(*factors_of(t)) for t in node.args]
     coefficient = _common_scalar([c for c, _ in split])
     if coefficient is not S.One:
-        rest = add(*(scale(c / coefficient, matmul(*f)) for c, f in split))
-        return scale(coefficient, rest)
+        rest = [(c / coefficient, f) for c, f in split]
+        inside = _factored(rest, whole=True) or add(*(scale(c, matmul(*f)) for c, f in rest))
+        return scale(coefficient, inside)
+    return _factored(split)
+
+
+Split = list[tuple[Expr, tuple[Expr, ...]]]
+
+
+def _factored(split: Split, *, whole: bool = False) -> Expr | None:
+    """The sum with the factor that its first terms share taken out; `whole`: of all terms, and leaving none empty."""
     for side in (0, -1):
         for i, (_, f) in enumerate(split):
             same = [j for j, (c, g) in enumerate(split) if g[side] == f[side] and (len(g) > 1 or c.is_Number)]
             if len(same) < 2 or same[0] != i or isinstance(f[side], OneMatrix):
                 continue
+            congruent = side == 0 and all(
+                len(g) > 1 and g[-1] == transpose(f[0]) for g in (split[j][1] for j in same)
+            )
+            left, right = ((f[0],), (f[-1],)) if congruent else ((f[0],), ()) if side == 0 else ((), (f[-1],))
+            if whole and (len(same) < len(split) or (not congruent and any(len(g) == 1 for _, g in split))):
+                continue
             inside = []
             for j in same:
                 c, g = split[j]
-                rest = g[1:] if side == 0 else g[:-1]
-                size = g[side].shape[1] if side == 0 else g[side].shape[0]
+                rest = g[len(left) : len(g) - len(right)]
+                size = f[0].shape[1] if left else f[-1].shape[0]
                 one = S.One if size == 1 else eye(size)
                 inside.append(scale(c, matmul(*rest) if rest else one))
-            factored = (f[side], add(*inside)) if side == 0 else (add(*inside), f[side])
-            later = [t for j, t in enumerate(node.args) if j > i and j not in same]
-            return add(*node.args[:i], matmul(*factored), *later)
+            later = [matmul(c, *g) for j, (c, g) in enumerate(split) if j > i and j not in same]
+            before = [matmul(c, *g) for c, g in split[:i]]
+            return add(*before, matmul(*left, add(*inside), *right), *later)
     return None
 
 
@@ -162,10 +177,13 @@ def sum_of_diagonals(node: Expr, known: Properties) -> Expr | None:
 
 def _opened(c: Expr, factors: tuple[Expr, ...]) -> tuple[Expr, tuple[Expr, ...]]:
     """A row (A x)^T as x^T A^T, so that its factors are seen."""
-    if len(factors) == 1 and isinstance(factors[0], Transpose) and isinstance(factors[0].arg, MatMul):
-        if is_column(factors[0].arg):
-            return c, tuple(transpose(f) for f in reversed(factors[0].arg.args))
-    return c, factors
+    opened: list[Expr] = []
+    for f in factors:
+        if isinstance(f, Transpose) and isinstance(f.arg, MatMul) and is_column(f.arg):
+            opened += [transpose(g) for g in reversed(f.arg.args)]
+        else:
+            opened.append(f)
+    return c, tuple(opened)
 
 
 @rewrite("commutation factored out", MatAdd)
