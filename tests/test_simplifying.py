@@ -17,9 +17,9 @@ from symgrad.simplifying import REWRITES, Simplifier, operations
 
 SHAPES = (
     "A: n n, B: n n, S: n n, Q: n n, X: m n, Y: m n, W: n k, P: m n, x: n, y: n, u: m, p: n, t: n, "
-    "s:, c:, k2:, v: n, D: n n"
+    "s:, c:, k2:, v: n, D: n n, g: n"
 )
-ASSUME = "S: symmetric, Q: orthogonal, A: invertible, B: invertible, p: prob, t: onehot, P: prob_rows, k2: positive_integer"
+ASSUME = "S: symmetric, Q: orthogonal, A: invertible, B: invertible, p: prob, t: onehot, P: prob_rows, k2: positive_integer, g: pm1"
 
 CASES = [
     ("S.T @ x", "S @ x"),
@@ -53,6 +53,12 @@ CASES = [
     ("c * A + B + c * A.T", "c * (A + A.T) + B"),
     ("diag(outer(x, y))", "x * y"),
     ("sum(i in 0..k2-1, A)", "k2 * A"),
+    ("g * tanh(g * x)", "tanh(x)"),
+    ("cosh(g * x) * y", "y * cosh(x)"),
+    ("sigmoid(g * x) * sigmoid(-g * x)", "sigmoid(x) * (1 - sigmoid(x))"),
+    ("sum(X * outer(ones(m), x), axis=1)", "X @ x"),
+    ("diag(outer(A @ x, A @ x))", "(A @ x)**2"),
+    ("(A @ B.T).T * eye(n)", "(A @ B.T) * eye(n)"),
 ]
 
 
@@ -104,6 +110,26 @@ def test_every_rewrite_has_a_name_and_says_what_it_does() -> None:
     for name, entry in REWRITES.items():
         assert entry.name == name
         assert (entry.apply.__doc__ or "").strip().endswith(".")
+
+
+def test_what_is_known_of_a_definition_is_known_of_its_name() -> None:
+    model, e = read_question(
+        "inv(C).T @ x", definitions=["C = X @ X.T + s * eye(n)"], shapes="X: n k, x: n, s:, C: n n"
+    )
+    symmetric = Simplifier.for_question(model, e)
+    assert to_numpy(symmetric(e)) == "inv(C) @ x"
+    assert symmetric.properties.used == set()
+    assert Simplifier.for_question(model, e, free=model.symbol("C"))(e) == e
+
+
+def test_the_assumptions_that_a_definition_rests_on_are_remembered() -> None:
+    model, e = read_question(
+        "C.T @ x", definitions=["C = X @ S @ X.T"], shapes="X: n k, S: k k, x: n", assume="S: symmetric"
+    )
+    tidy = Simplifier.for_question(model, e)
+    assert tidy.properties.used == set()
+    assert to_numpy(tidy(e)) == "C @ x"
+    assert tidy.properties.used == {("S", "symmetric")}
 
 
 ATOMS = [

@@ -146,7 +146,7 @@ def _by_backprop(model: Model, target: Expr, variable: Expr, tidy: Simplifier | 
 def _by_depth(model: Model, target: Expr, variable: Expr) -> Derivation:
     from symgrad.deriving.depth import depth
 
-    tidy = Simplifier.for_question(model, target)
+    tidy = Simplifier.for_question(model, target, free=variable)
     sweep = depth(model, target, variable, tidy)
     return finished(
         model,

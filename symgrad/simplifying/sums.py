@@ -177,13 +177,10 @@ def sum_of_diagonals(node: Expr, known: Properties) -> Expr | None:
 
 def _opened(c: Expr, factors: tuple[Expr, ...]) -> tuple[Expr, tuple[Expr, ...]]:
     """A row (A x)^T as x^T A^T, so that its factors are seen."""
-    opened: list[Expr] = []
-    for f in factors:
-        if isinstance(f, Transpose) and isinstance(f.arg, MatMul) and is_column(f.arg):
-            opened += [transpose(g) for g in reversed(f.arg.args)]
-        else:
-            opened.append(f)
-    return c, tuple(opened)
+    if len(factors) == 1 and isinstance(factors[0], Transpose) and isinstance(factors[0].arg, MatMul):
+        if is_column(factors[0].arg):
+            return c, tuple(transpose(f) for f in reversed(factors[0].arg.args))
+    return c, factors
 
 
 @rewrite("commutation factored out", MatAdd)
