@@ -19,7 +19,10 @@ SHAPES = (
     "A: n n, B: n n, S: n n, Q: n n, X: m n, Y: m n, W: n k, P: m n, x: n, y: n, u: m, p: n, t: n, "
     "s:, c:, k2:, v: n, D: n n, g: n"
 )
-ASSUME = "S: symmetric, Q: orthogonal, A: invertible, B: invertible, p: prob, t: onehot, P: prob_rows, k2: positive_integer, g: pm1"
+ASSUME = (
+    "S: symmetric, Q: orthogonal, A: invertible, B: invertible, p: prob, t: onehot, P: prob_rows, "
+    "k2: positive_integer, g: pm1"
+)
 
 CASES = [
     ("S.T @ x", "S @ x"),

@@ -169,6 +169,7 @@ def _by_components(model: Model, target: Expr, variable: Expr) -> Derivation:
         raise UnsupportedError(
             "the gradient has no matrix form", hint="its entries are: " + str(sweep.result_entry)
         )
+    answer = expand(sweep.result, sweep)
     return finished(
         model,
         target,
@@ -177,7 +178,7 @@ def _by_components(model: Model, target: Expr, variable: Expr) -> Derivation:
         method="components",
         steps=sweep.steps,
         result=sweep.result,
-        answer=tidy(sweep.result),
+        answer=None if answer is None else tidy.textbook(answer),
     )
 
 

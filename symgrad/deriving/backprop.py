@@ -336,7 +336,21 @@ def _settle_inner(
 _HANDS_ON = {"sum", "scalar of matrix", "scalar product", "transpose"}
 
 
-def expand(value: Expr, sweep: Sweep, limit: int = 400) -> Expr | None:
+class Adjoints(Protocol):
+    """What a sweep has found: the adjoints of `f`, each written with those before it."""
+
+    @property
+    def f(self) -> Expr:
+        """The scalar that is derived."""
+        ...
+
+    @property
+    def adjoints(self) -> dict[Expr, Expr]:
+        """The adjoint of every variable on the way."""
+        ...
+
+
+def expand(value: Expr, sweep: Adjoints, limit: int = 400) -> Expr | None:
     """The value with every unevaluated gradient of `f` replaced by what it is.
 
     None if that would print more than `limit` symbols: shared parts are written out at every use.

@@ -64,6 +64,9 @@ class ComponentSweep:
     free: dict[Expr, Expr] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     result: Expr | None = None
+    adjoints: dict[Expr, Expr] = field(
+        default_factory=dict
+    )  # those that are matrices, in the order of the sweep
     entries: dict[Expr, tuple[Places, Expr]] = field(default_factory=dict)
     definitions: list[Definition] = field(default_factory=list)
 
@@ -238,7 +241,7 @@ def _variable(
         matrix = contracted
     if matrix is None:
         return last
-    shown = tidy(matrix)
+    shown = sweep.adjoints[v] = tidy(matrix)
     if v == sweep.wrt:
         sweep.result = shown
     if matrix == contracted and shown == matrix:
