@@ -11,19 +11,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from sympy import Add, Expr, Indexed, Mul, Pow, Product, S, Sum, Symbol
+from sympy import Add, Expr, Indexed, KroneckerDelta, Mul, Pow, Product, S, Sum, Symbol
 from sympy.matrices.expressions.determinant import Determinant
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.inverse import Inverse
 from sympy.matrices.expressions.kronecker import KroneckerProduct
 from sympy.matrices.expressions.matadd import MatAdd
+from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.matmul import MatMul
 from sympy.matrices.expressions.matpow import MatPow
 from sympy.matrices.expressions.trace import Trace
 
 from symgrad.checking.canonical import NotDecided
+from symgrad.checking.field_atoms import Setting
+from symgrad.checking.field_entries import is_over_entries
 from symgrad.checking.field_samples import choices, sample_degree
-from symgrad.checking.field_values import Setting
+from symgrad.checking.places import Places, is_index
 from symgrad.expr import (
     AxisLogSumExp,
     AxisMax,
@@ -31,9 +34,11 @@ from symgrad.expr import (
     Correlate,
     Differential,
     Elementwise,
+    Entries,
     EntryMax,
     EntrySum,
     Gradient,
+    InRange,
     Jacobian,
     LogDet,
     LogSoftmax,
@@ -44,6 +49,9 @@ from symgrad.expr import (
     ScalarDifferential,
     ScalarGradient,
     Softmax,
+    TensorElement,
+    TensorEntries,
+    TensorGradient,
     is_leaf,
     is_matrix,
     shape_of,
@@ -60,7 +68,7 @@ _EXPONENTIAL = {
 _BY_EXPONENTIALS = (Softmax, LogSoftmax, LogSumExp, AxisLogSumExp)
 _SIGNS = {"step", "sign", "abs", "relu", "leaky_relu", "elu"}
 _RANGES = (OrderedProduct, MatrixSum, Sum, Product)
-_UNEVALUATED = (Gradient, ScalarGradient, Jacobian, Differential, ScalarDifferential)
+_UNEVALUATED = (Gradient, TensorGradient, ScalarGradient, Jacobian, Differential, ScalarDifferential)
 _PRODUCTS = (MatMul, Mul, HadamardProduct, KroneckerProduct, Correlate, Convolve)
 _SUMS = (Add, MatAdd)
 
@@ -126,7 +134,8 @@ class Degrees:
     atoms: int = 0
     roots: int = 0
     height: int = 1
-    _known: dict[Expr, Degree] = field(default_factory=dict)
+    places: Places | None = None
+    _known: dict[object, Degree] = field(default_factory=dict)
     _bits: dict[object, tuple[float, int]] = field(default_factory=dict)
 
     def of(self, e: Expr) -> Degree:
@@ -134,24 +143,42 @@ class Degrees:
 
         Raises   NotDecided where it is not known
         """
-        found = self._known.get(e)
+        key = (e, *self._open(e).items())
+        found = self._known.get(key)
         if found is None:
-            found = self._known[e] = self._degree(e)
+            found = self._known[key] = self._degree(e)
         return found
+
+    def within(self, places: Places | None, e: Expr) -> Degree:
+        """The degree of an expression with indices open, over all their numbers."""
+        before, self.places = self.places, places
+        try:
+            return self.of(e)
+        finally:
+            self.places = before
+
+    def _open(self, e: Expr) -> dict[Expr, int]:
+        """The open indices in an expression with their lengths."""
+        if self.places is None:
+            return {}
+        free = e.free_symbols
+        return {k: n for k, n in self.places.lengths.items() if k in free}
 
     def bits(self, signs: Mapping[object, int]) -> float:
         """The choices in so many sign-like factors, as a power of two."""
         return sum(min(n, self._bits[s][1]) * self._bits[s][0] for s, n in signs.items())
 
     def _entries(self, e: Expr) -> int:
-        rows, cols = self.setting.shape(e)
-        return rows * cols
+        return math.prod((*self.setting.shape(e), *self._open(e).values()))
 
     def _source(self, key: object, options: float, entries: int) -> Counter[object]:
         self._bits[key] = (math.log2(options), entries)
         return Counter({key: 1})
 
     def _degree(self, e: Expr) -> Degree:
+        if isinstance(e, KroneckerDelta | InRange) or e in self._open(e):
+            self.height *= max(1, *(n for _, _, n in self.places.axes)) if self.places and is_leaf(e) else 1
+            return Degree(0)
         if is_leaf(e):
             return self._leaf(e)
         if e.is_Rational:
@@ -168,6 +195,12 @@ class Degrees:
         name = name_of(e)
         if name is not None:
             return self._function(e, name, e.arg if isinstance(e, Elementwise) else e.args[0])
+        if isinstance(e, MatrixElement | TensorElement):
+            return self.within(None, e.args[0])
+        if isinstance(e, Entries | TensorEntries):
+            return self.within(self._opened(zip(e.indices, e.sizes, strict=True)), e.body)
+        if isinstance(e, Sum) and is_over_entries(e):
+            return self._entry_sum(e)
         if isinstance(e, _RANGES):
             return self._range(e)
         if isinstance(e, Pow | HadamardPower):
@@ -194,11 +227,29 @@ class Degrees:
             return d if isinstance(e, Determinant) else self._atom(d, 1)
         if isinstance(e, Norm):
             return self._root(self._times(parts[0], parts[0]), 1, e.args[0], 2)
+        if isinstance(e, EntryMax) and isinstance(e.arg, Entries):
+            n = math.prod(self.setting.shape(e.arg))
+            return self._plus(parts[0], Degree(0, 0, self._source(e, n, self._entries(e))))
         if isinstance(e, EntryMax | AxisMax):
             rows, cols = self.setting.shape(e.args[0])
             n = rows * cols if isinstance(e, EntryMax) else (rows, cols)[e.axis]
             return self._plus(parts[0], Degree(0, 0, self._source(e, n, rows * cols // n)))
         return self._plus(*(p for p in parts)) if parts else Degree(1)
+
+    def _opened(self, over: Iterable[tuple[Expr, Expr]]) -> Places:
+        """The open indices and more of them, with their sizes."""
+        places = self.places or Places(self.setting.whole)
+        for k, n in over:
+            places = places.opened(k, 0, self.setting.whole(n) - 1)
+        return places
+
+    def _entry_sum(self, e: Sum) -> Degree:
+        places = self.places or Places(self.setting.whole)
+        for k, first, last in reversed(e.limits):
+            low, high = (places.whole(b) for b in (first, last))
+            places = places.opened(k, low, high)
+        self.height *= math.prod(b - a + 1 for _, a, b in places.axes[-len(e.limits) :])
+        return self.within(places, e.function)
 
     def _leaf(self, e: Expr) -> Degree:
         setting = self.setting
@@ -210,7 +261,7 @@ class Degrees:
         shape = setting.shape(e)
         num, den = sample_degree(e, shape, setting.assumptions)
         options = choices(e, shape, setting.assumptions)
-        signs = self._source(e, options, shape[0] * shape[1]) if options > 1 else Counter()
+        signs = self._source(e, options, math.prod(shape)) if options > 1 else Counter()
         return Degree(num, den, signs)
 
     def _repeated(self, signs: Counter[object], k: int) -> Counter[object]:
@@ -316,24 +367,46 @@ class Degrees:
         return self._plus(*parts) if isinstance(e, Sum | MatrixSum) else self._times(*parts)
 
 
-def summed_indices(e: Expr, values: Mapping[Expr, Expr]) -> Counter[Symbol]:
+def summed_indices(
+    e: Expr, values: Mapping[Expr, Expr], free: Mapping[Expr, Expr] | None = None
+) -> Counter[Symbol]:
     """How many indices of each size the largest network in an expression has, its free ones included.
 
     A function of a network is one atom, whose inside is counted by itself; a derivative chains them, so the insides
     are added up. At sizes as large as these counts, networks that differ are linearly independent (the monomial
-    in which all indices have different values determines a network), so a test at such sizes loses nothing.
+    in which all indices have different values determines a network), so a test at such sizes loses nothing. `free` are
+    index symbols with their sizes.
     """
-    return _Indices(values).total(e)
+    return _Indices(values, free or {}, e).total(e)
 
 
 class _Indices:
-    def __init__(self, values: Mapping[Expr, Expr]) -> None:
+    def __init__(self, values: Mapping[Expr, Expr], free: Mapping[Expr, Expr], e: Expr) -> None:
         self.values = values
+        self.free = free
+        self.open: dict[Expr, Counter[Symbol]] = {k: _symbols(n) for k, n in free.items()}
+        for node in all_nodes([e], values):
+            if isinstance(node, Sum):
+                ranges = [(k, last - first) for k, first, last in node.limits]
+            elif isinstance(node, Entries | TensorEntries):
+                ranges = list(zip(node.indices, node.sizes, strict=True))
+            else:
+                continue
+            for k, n in ranges:
+                own = Counter({s: 1 for s in _symbols(n) if not is_index(s)})
+                self.open[k] = self.open.get(k, Counter()) | own
         self._known: dict[Expr, tuple[Counter[Symbol], Counter[Symbol]]] = {}
 
     def total(self, e: Expr) -> Counter[Symbol]:
         own, inside = self._counts(e)
-        return own + inside + _axes(e)
+        return own + inside + _axes(e) + self._free(e)
+
+    def _free(self, e: Expr) -> Counter[Symbol]:
+        """The open indices in an expression."""
+        total: Counter[Symbol] = Counter()
+        for k in e.free_symbols & self.open.keys():
+            total += self.open[k]
+        return total
 
     def _counts(self, e: Expr) -> tuple[Counter[Symbol], Counter[Symbol]]:
         """The summed indices of the largest network, and those of the longest chain of functions inside it."""
@@ -359,6 +432,10 @@ class _Indices:
             summed += o
         if isinstance(e, _SUMS):
             return most, inside
+        if isinstance(e, Sum):
+            for k in e.bound_symbols:
+                summed += self.open[k]
+            return summed, inside
         if isinstance(e, MatMul):
             matrices = [a for a in e.args if is_matrix(a)]
             for a in matrices[:-1]:
@@ -395,7 +472,7 @@ class _Indices:
             ),
         ):
             argument = e.arg if hasattr(e, "arg") else e.args[0]
-            return Counter(), inside + most + _axes(argument)
+            return Counter(), inside + most + _axes(argument) + self._free(argument)
         return summed, inside
 
 

@@ -11,6 +11,7 @@ from sympy import Expr
 
 from symgrad.checking.answers import Question
 from symgrad.checking.evaluate import Number
+from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.normal_form import PROOF, Prover
 from symgrad.checking.numeric import Point, Points, check_differential, check_gradient, check_points
 from symgrad.deriving.by_entries import InIndices
@@ -64,6 +65,9 @@ def check_in_indices(question: QuestionInIndices, steps: tuple[Step, ...]) -> Ev
     least = next(e for e in checks if e.level == level)
     if proved and level == "agrees":
         return Evidence("proved", PROOF, least.sizes)
+    exact = _tested(FieldTest(model), question, arrays)
+    if exact is not None:
+        return exact
     return replace(least, max_error=max((e.max_error or 0.0 for e in checks), default=0.0))
 
 
@@ -78,6 +82,18 @@ def _proved(prover: Prover, question: QuestionInIndices, found: InIndices, array
         question.kind, prover.jacobian_equals
     )
     return all(matrix_equals(f, x, a) is True for a in arrays[1:])
+
+
+def _tested(test: FieldTest, question: QuestionInIndices, arrays: Sequence[Expr]) -> Evidence | None:
+    """The entries, and the matrix with these entries, against derivatives in a finite field."""
+    f, x = question.of, question.wrt
+    found = [test.array_equals(f, x, arrays[0], twice=question.kind == "hessian")]
+    matrix_equals = {"gradient": test.gradient_equals, "hessian": test.hessian_equals}.get(
+        question.kind, test.jacobian_equals
+    )
+    found += [matrix_equals(f, x, a) for a in arrays[1:] if found[0] is not None]
+    exact = [e for e in found if e is not None]
+    return max(exact, key=lambda e: e.error_bound or 0.0) if len(exact) == len(found) else None
 
 
 def check_array(model: Model, f: Expr, x: Expr, answer: Expr, *, seed: int = 0) -> Evidence:

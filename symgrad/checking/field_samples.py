@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from sympy import Expr
 
@@ -24,7 +26,7 @@ def _words(leaf: Expr, assumptions: Assumptions) -> frozenset[str]:
     return words - _GENERIC
 
 
-def choices(leaf: Expr, shape: tuple[int, int], assumptions: Assumptions) -> int:
+def choices(leaf: Expr, shape: tuple[int, ...], assumptions: Assumptions) -> int:
     """How many values one entry (or one row) of a discrete name chooses from; 1 if it is not discrete.
 
     An orthogonal matrix has determinant 1 or -1, which is such a choice.
@@ -34,11 +36,11 @@ def choices(leaf: Expr, shape: tuple[int, int], assumptions: Assumptions) -> int
         return 2
     for word, axis in _ONE_HOT.items():
         if word in words:
-            return shape[0] * shape[1] if axis is None else shape[axis]
+            return math.prod(shape) if axis is None else shape[axis]
     return 1
 
 
-def sample_degree(leaf: Expr, shape: tuple[int, int], assumptions: Assumptions) -> tuple[int, int]:
+def sample_degree(leaf: Expr, shape: tuple[int, ...], assumptions: Assumptions) -> tuple[int, int]:
     """The degrees of numerator and denominator of a sampled entry in what is drawn at random."""
     words = _words(leaf, assumptions)
     if "orthogonal" in words:
@@ -50,7 +52,7 @@ def sample_degree(leaf: Expr, shape: tuple[int, int], assumptions: Assumptions) 
 
 def field_sample(
     leaf: Expr,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     assumptions: Assumptions,
     field: Residues,
     count: int,

@@ -1,22 +1,13 @@
 """The value of an expression in a finite field, with infinitesimals: exact, and without floating point.
 
-What is not rational becomes an atom for which equality in the field means equality of functions:
-
-exp          g^L(u), a homomorphism: L mixes values of u at many points modulo the order of g, so that exponentials
-             of arguments that are linearly independent over the rationals are independent and uniform, and those of
-             dependent ones keep their relations. sigmoid, tanh, softmax, .. are rational functions of them.
-sin, cos     the same with a square root of -1
-sign, step   the quadratic character: sign(x y) = sign(x) sign(y), every pattern of signs occurs
-sqrt, x^a    roots within the squares, which stand for the positive numbers; other points are left out
-log, erf, f  a fresh element for every argument; log(1/u) = -log(u), erf(-u) = -erf(u)
-max          some entry, the others being smaller
-
-A point where something has no value is marked and not counted.
+What is not rational becomes an atom for which equality in the field means equality of functions (`field_functions`);
+open indices are axes (`field_entries`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -39,9 +30,13 @@ from sympy.matrices.expressions.transpose import Transpose
 
 from symgrad.checking.budget import check_time
 from symgrad.checking.canonical import NotDecided
+from symgrad.checking.field_atoms import Atoms, Setting
+from symgrad.checking.field_entries import IndexValues, is_over_entries
+from symgrad.checking.field_functions import Turn
 from symgrad.checking.field_samples import field_sample
-from symgrad.checking.residues import Residues, Values
-from symgrad.checking.truncated import Algebra, Truncated
+from symgrad.checking.places import Places
+from symgrad.checking.residues import Values
+from symgrad.checking.truncated import Truncated
 from symgrad.expr import (
     AsScalar,
     AxisLogSumExp,
@@ -52,10 +47,12 @@ from symgrad.expr import (
     Correlate,
     Differential,
     Elementwise,
+    Entries,
     EntryMax,
     EntrySum,
     Flip,
     Gradient,
+    InRange,
     Jacobian,
     LogDet,
     LogSoftmax,
@@ -66,75 +63,32 @@ from symgrad.expr import (
     ScalarDifferential,
     ScalarGradient,
     Softmax,
+    TensorElement,
+    TensorEntries,
+    TensorGradient,
     Vec,
+    element,
+    gradient,
     is_leaf,
     is_matrix,
-    shape_of,
 )
 from symgrad.expr.entrywise import function_name
-from symgrad.expr.model import Assumptions
 
-__all__ = ["Level", "Scope", "Setting"]
+__all__ = ["Level", "Scope"]
 
 _LONGEST_RANGE = 40
-_SMALL_POWER = 6
+_MOST_NUMBERS = 20_000_000
 
 
-class Setting:
-    """What all levels of one test share: definitions, assumptions, numbers for sizes and for integer exponents."""
-
-    def __init__(
-        self,
-        values: Mapping[Expr, Expr],
-        assumptions: Assumptions,
-        sizes: Mapping[Expr, int],
-        integers: Mapping[Expr, int],
-        trigonometric: bool,
-        increment: tuple[Expr, Expr] | None = None,
-    ) -> None:
-        self.values, self.assumptions, self.sizes = values, assumptions, sizes
-        self.integers, self.trigonometric = integers, trigonometric
-        self.increment = increment
-        self._numbers = {s: Integer(n) for s, n in {**sizes, **integers}.items()}
-
-    def rational(self, e: Expr) -> Fraction:
-        """The number that sizes and exponents make of a scalar.
-
-        Raises   NotDecided if it is none
-        """
-        value = e if e.is_Rational else e.xreplace(self._numbers)
-        if not value.is_Rational:
-            value = sympy.expand(value)
-        if not value.is_Rational:
-            raise NotDecided(f"{e} is no number")
-        return Fraction(int(value.p), int(value.q))
-
-    def whole(self, e: Expr) -> int:
-        """The same for an integer."""
-        value = self.rational(e)
-        if value.denominator != 1:
-            raise NotDecided(f"{e} is no integer")
-        return value.numerator
-
-    def shape(self, e: Expr) -> tuple[int, int]:
-        """The shape in numbers; a scalar is 1 x 1."""
-        rows, cols = shape_of(e) or (S.One, S.One)
-        return self.whole(rows), self.whole(cols)
-
-
-class Level:
+class Level(Atoms):
     """A prime of the chain and `count` points modulo it; `below` is the level of the exponents."""
 
     def __init__(
         self, p: int, count: int, setting: Setting, rng: np.random.Generator, below: Level | None
     ) -> None:
-        self.field = Residues(p)
-        self.algebra = Algebra(self.field)
-        self.count, self.setting, self.rng, self.below = count, setting, rng, below
-        self.valid = np.ones(count, dtype=bool)
+        super().__init__(p, count, setting, rng)
+        self.below = below
         self.base = Scope(self, None, {}, 0)
-        self.positives: list[Values] = []
-        self._keys: dict[object, int] = {}
         self._exponentials: dict[object, Values] = {}
         self._mixes: dict[str, Values] = {}
         if below is not None:
@@ -149,97 +103,87 @@ class Level:
         self._exponentials.clear()
         self.positives.clear()
 
-    def only(self, good: NDArray[np.bool_]) -> None:
-        """Leave out the points where an entry is not good (arrays without points stand for all of them)."""
-        while good.ndim > 1:
-            good = np.asarray(good.all(axis=-1))
-        self.valid &= good
-
-    # --- atoms ----------------------------------------------------------------------------------------
-
-    def fresh(self, key: object, at: Values) -> Values:
-        """An element that depends on a name and a value as if drawn at random."""
-        if key not in self._keys:
-            self._keys[key] = int(self.rng.integers(1 << 62))
-        with np.errstate(over="ignore"):
-            z = (at.astype(np.uint64) + np.uint64(self._keys[key])) * np.uint64(0x9E3779B97F4A7C15)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z = z ^ (z >> np.uint64(31))
-        return (z % np.uint64(self.field.p)).astype(np.int64)
-
-    def exponential(
-        self, kind: str, e: Expr, turn: Callable[[Level, Values], Values] | None = None
-    ) -> Values:
+    def exponential(self, kind: str, e: Expr, turn: Turn | None, places: Places | None) -> Values:
         """g^L(e), or of `turn` applied to the values of e at the level below."""
-        key = (kind, e, turn)
+        key = (kind, e, turn, None if places is None else places.key)
         if key in self._exponentials:
             return self._exponentials[key]
         below = self.below
         if below is None:
             raise NotDecided("exponentials nested deeper than expected")
-        values = below.base.at(e)[0]
+        base = below.base if places is None else below.base.within(places)
+        values = base.at(e)[0]
         if turn is not None:
             values = turn(below, values)
-        values = np.broadcast_to(values, (below.count, *values.shape[-2:]))
-        values = np.where(below.valid[:, None, None], values, 0)
+        values = np.broadcast_to(values, (below.count, *values.shape[1:])).reshape(below.count, -1)
+        shape = (self.count, *base.at(e)[0].shape[1:])
+        values = np.where(below.valid[:, None], values, 0)
         if kind not in self._mixes:
             self._mixes[kind] = self.rng.integers(0, below.field.p, (self.count, below.count))
-        mixed = below.field.product(self._mixes[kind], values.reshape(below.count, -1))
-        result = self.field.powers(self.generator, mixed.reshape(self.count, *values.shape[1:]))
+        mixed = below.field.product(self._mixes[kind], values)
+        result = self.field.powers(self.generator, mixed.reshape(shape))
         self._exponentials[key] = result
         return result
 
-    def sign(self, x: Values) -> Values:
-        """The quadratic character, 1, -1 or 0; what a maximum exceeds another entry by is positive."""
-        if self.setting.trigonometric:
-            raise NotDecided("signs beside trigonometric functions")
-        character = self.field.power(x, (self.field.p - 1) // 2)
-        for known in self.positives:
-            same = x[..., None] == known[:, None, None, :]
-            character = np.where(same.any(axis=-1), 1, character)
-            other = (-x % self.field.p)[..., None] == known[:, None, None, :]
-            character = np.where(other.any(axis=-1), self.field.p - 1, character)
-        return np.where(x == 0, 0, character)
 
-    def root(self, x: Values, power: Fraction) -> Values:
-        """X ** power within the squares; other points are left out."""
-        if self.setting.trigonometric:
-            raise NotDecided("roots beside trigonometric functions")
-        half = (self.field.p - 1) // 2
-        if np.gcd(half, power.denominator) != 1:
-            raise NotDecided(f"no root of order {power.denominator} in this field")
-        self.only(self.field.is_square(x))
-        return self.field.power(x, power.numerator * pow(power.denominator, -1, half) % half)
+class Scope(IndexValues):
+    """Values at the points of a level, some expressions having infinitesimals added to them, some indices being open."""
 
+    level: Level
 
-class Scope:
-    """Values at the points of a level, some expressions having infinitesimals added to them."""
-
-    def __init__(self, level: Level, outer: Scope | None, inputs: dict[Expr, Truncated], depth: int) -> None:
+    def __init__(
+        self,
+        level: Level,
+        outer: Scope | None,
+        inputs: dict[Expr, Truncated],
+        depth: int,
+        places: Places | None = None,
+        closed: Scope | None = None,
+    ) -> None:
         self.level, self.outer, self.depth = level, outer, depth
-        self.inputs = inputs
+        self.inputs, self.places = inputs, places
+        self.closed: Scope = closed or self
         self._known: dict[Expr, Truncated] = dict(inputs)
         self._touched: dict[Expr, bool] = {}
+        self._within: dict[object, Scope] = {}
 
     def at(self, e: Expr) -> Truncated:
-        """The value of an expression.
+        """The value of an expression: a matrix, or a table with an axis for every open index.
 
         Raises   NotDecided for what has no value in a finite field
         """
         found = self._known.get(e)
         if found is None:
             outer = self.outer
-            found = outer.at(e) if outer is not None and not self._touches(e) else self._value(e)
+            if self.places is not None and not self.places.occur_in(e):
+                found = self._spread(self.closed.at(e))
+            else:
+                found = outer.at(e) if outer is not None and not self._touches(e) else self._value(e)
             self._known[e] = found
         return found
 
-    def seeded(self, v: Expr, direction: Values) -> Scope:
-        """The scope where a new infinitesimal times a direction is added to an expression."""
-        return Scope(self.level, self, {v: {**self.at(v), 1 << self.depth: direction}}, self.depth + 1)
+    def seeded(self, v: Expr, direction: Values, fixed: Iterable[Expr] = ()) -> Scope:
+        """The scope where a new infinitesimal times a direction is added to an expression, and `fixed` ones stay."""
+        moved = {v: {**self.at(v), 1 << self.depth: direction}}
+        return Scope(self.level, self, {**{u: self.at(u) for u in fixed}, **moved}, self.depth + 1)
+
+    def within(self, places: Places) -> Scope:
+        """The same values with indices open."""
+        known = self.closed._within
+        key = places.key
+        if key not in known:
+            outer = None if self.closed.outer is None else self.closed.outer.within(places)
+            known[key] = Scope(self.level, outer, {}, self.depth, places, self.closed)
+        return known[key]
+
+    def exponential(self, kind: str, e: Expr, turn: Turn | None = None) -> Values:
+        """g^L(e), or of `turn` applied to the values of e at the level below."""
+        return self.level.exponential(kind, e, turn, self.places)
 
     def _touches(self, e: Expr) -> bool:
         """Whether the expression depends on one that has infinitesimals of this scope."""
+        if self.closed is not self:
+            return self.closed._touches(e)
         known = self._touched.get(e)
         if known is None:
             if e in self.inputs:
@@ -254,7 +198,7 @@ class Scope:
 
     def _is_seeded(self, e: Expr) -> bool:
         """Whether the expression itself has infinitesimals added to it, so that its parts do not tell its value."""
-        return e in self.inputs or (self.outer is not None and self.outer._is_seeded(e))
+        return e in self.closed.inputs or (self.outer is not None and self.outer._is_seeded(e))
 
     # --- nodes ------------------------------------------------------------------------------------------
 
@@ -275,14 +219,6 @@ class Scope:
             return self.function(name, e.args[0], e.args[1:])
         raise NotDecided(f"{type(e).__name__} has no value in a finite field")
 
-    def number(self, value: Fraction | int) -> Truncated:
-        """A rational number."""
-        return {0: np.array([[[self.level.field.number(value)]]], dtype=np.int64)}
-
-    def one(self) -> Truncated:
-        """The number one."""
-        return self.number(1)
-
     def _leaf(self, e: Expr) -> Truncated:
         level, setting = self.level, self.level.setting
         value = setting.values.get(e)
@@ -291,6 +227,8 @@ class Scope:
         if e in setting.sizes or e in setting.integers:
             return self.number(setting.sizes.get(e) or setting.integers[e])
         if isinstance(e, Symbol) and e.is_integer:
+            if self.places is not None:
+                return self._index(e)
             raise NotDecided(f"{e} is an index")
         sample = field_sample(
             e,
@@ -312,6 +250,8 @@ class Scope:
         return self.level.algebra.plus(*(self.at(a) for a in e.args))
 
     def _product(self, e: Expr) -> Truncated:
+        if type(e) is Mul and any(isinstance(a, InRange) for a in e.args):
+            return self._gated_product(e)
         algebra = self.level.algebra
         matrices = [a for a in e.args if is_matrix(a)]
         result: Truncated | None = None
@@ -350,42 +290,6 @@ class Scope:
             return self.raised(self._squares(base.arg), k / 2)
         return self.raised(self.at(base), k)
 
-    def raised(self, x: Truncated, k: Fraction) -> Truncated:
-        """X ** k, entry by entry."""
-        algebra, field = self.level.algebra, self.level.field
-        if k.denominator == 1 and abs(k) <= _SMALL_POWER:
-            if k < 0:
-                x = self.inverted(x)
-            result = self.one() if k == 0 else x
-            for _ in range(abs(k.numerator) - 1):
-                result = algebra.times(result, x)
-            return result
-        if k.denominator == 1:
-            if k < 0:
-                self.level.only(x[0] != 0)
-            value = field.power(x[0], k.numerator % (field.p - 1))
-        else:
-            value = self.level.root(x[0], k)
-        if len(x) == 1:
-            return {0: value}
-        self.level.only(x[0] != 0)
-        below = field.inverse(x[0])
-
-        def coefficient(j: int) -> Values:  # k (k - 1) .. (k - j + 1) x^(k - j)
-            factor = field.number(1)
-            result = value
-            for i in range(j):
-                factor = factor * field.number(k - i) % field.p
-                result = field.times(result, below)
-            return field.times(result, factor)
-
-        return algebra.series(x, coefficient)
-
-    def inverted(self, x: Truncated) -> Truncated:
-        """1 / x, entry by entry."""
-        self.level.only(x[0] != 0)
-        return self.level.algebra.inverse(x)
-
     def _squares(self, m: Expr) -> Truncated:
         x = self.at(m)
         return self._total(self.level.algebra.times(x, x))
@@ -398,7 +302,7 @@ class Scope:
         return self.level.algebra.matrix_inverse(x)
 
     def _regular(self, x: Truncated) -> Truncated:
-        self.level.only(self.level.field.eliminated(x[0])[1] != 0)
+        self.only(self.level.field.eliminated(x[0])[1] != 0)
         return x
 
     def _matrix_power(self, e: Expr) -> Truncated:
@@ -456,9 +360,6 @@ class Scope:
         for a in e.args[1:]:
             result = self.level.algebra._convolved(result, self.at(a), multiply)
         return result
-
-    def _linear(self, f: Callable[[Values], Values]) -> Callable[[Expr], Truncated]:
-        return lambda e: self.level.algebra.linear(self.at(e.args[0]), f)
 
     def _diagonal(self, e: Expr) -> Truncated:
         eye = np.eye(self.level.setting.shape(e)[0], dtype=np.int64)
@@ -521,17 +422,12 @@ class Scope:
             for k in sorted({k for row in rows for m in row for k in m})
         }
 
-    def _element(self, e: Expr) -> Truncated:
-        m, i, j = e.args
-        i, j = self.level.setting.whole(i), self.level.setting.whole(j)
-        return self.level.algebra.linear(self.at(m), lambda v: v[..., i : i + 1, j : j + 1])
-
-    def _delta(self, e: Expr) -> Truncated:
-        i, j = (self.level.setting.rational(a) for a in e.args)
-        return self.number(int(i == j))
-
     def _range(self, e: Expr) -> Truncated:
         """A sum or a product over a range, written out."""
+        if isinstance(e, Sum) and is_over_entries(e):
+            return self._entry_sum(e)
+        if self.places is not None:
+            raise NotDecided("a range inside of index notation")
         if isinstance(e, Sum | Product):
             if len(e.limits) != 1:
                 raise NotDecided("a sum over several ranges")
@@ -560,11 +456,48 @@ class Scope:
 
     def _gradient(self, e: Expr) -> Truncated:
         f, v = e.args
-        rows, cols = self.level.setting.shape(v)
-        table = self._columns(f, v)
+        if isinstance(v, MatrixElement | TensorElement) and self.places is not None:
+            return self._by_entry(f, v)
+        shape = self.level.setting.shape(v)
+        turned = tuple(range(-1, -1 - len(shape), -1))
         return {
-            k: np.swapaxes(c.reshape(*c.shape[:-2], cols, rows), -1, -2) for k, c in table.items()
-        } or self._constant(np.zeros((rows, cols)))
+            k: np.transpose(
+                c.reshape(*c.shape[:-2], *shape[::-1]),
+                (*range(c.ndim - 2), *(c.ndim - 2 + len(shape) + n for n in turned)),
+            )
+            for k, c in self._columns(f, v).items()
+        } or self._constant(np.zeros(shape))
+
+    def _by_entry(self, f: Expr, v: Expr) -> Truncated:
+        """The derivative of a scalar by an entry, either of them at open indices."""
+        assert self.places is not None  # noqa: S101 - asked before
+        array, *at = v.args
+        if not self.places.occur_in(f):
+            return self.at(element(gradient(f, array), *at))
+        bit, shape = self.depth, self.level.setting.shape(array)
+        numbers = np.zeros((1,) * self.rank, dtype=np.int64)
+        for i, n in zip(at, shape, strict=True):
+            place = np.asarray(self.places.whole(i))
+            outside = (place < 0) | (place >= n)
+            if outside.any() and self.places.uncounted(outside).any():
+                raise NotDecided("an entry outside its array")
+            numbers = numbers * n + np.clip(place, 0, n - 1)
+        basis = np.eye(math.prod(shape), dtype=np.int64).reshape(-1, *[1] * (bit + 1), *shape)
+        value = self.closed.seeded(array, basis).within(self.places).at(f)
+        table: dict[int, Values] = {}
+        for k, c in value.items():
+            if k >> bit & 1:
+                full = c.reshape(*[1] * (2 + self.rank + bit - c.ndim), *c.shape)
+                full = np.broadcast_to(full, (len(basis), *full.shape[1:]))
+                lead = full.ndim - self.rank
+                at_numbers = numbers.reshape(*[1] * lead, *numbers.shape)
+                both = np.broadcast_shapes(full.shape[1:], at_numbers.shape[1:])
+                if math.prod(both) * len(basis) > _MOST_NUMBERS:
+                    raise NotDecided("too many entries")
+                wide = np.broadcast_to(full, (len(basis), *both))
+                chosen = np.broadcast_to(at_numbers, (1, *both))
+                table[k ^ 1 << bit] = np.take_along_axis(wide, chosen, axis=0)[0]
+        return table or self.number(0)
 
     def _jacobian(self, e: Expr) -> Truncated:
         f, v = e.args
@@ -574,7 +507,7 @@ class Scope:
             return {
                 k: np.swapaxes(c.reshape(*c.shape[:-2], cols, rows), -1, -2) for k, c in table.items()
             } or self._constant(np.zeros((rows, cols)))
-        m, n = (int(np.prod(self.level.setting.shape(x))) for x in (f, v))
+        m, n = (math.prod(self.level.setting.shape(x)) for x in (f, v))
         return table or self._constant(np.zeros((m, n)))
 
     def _differential(self, e: Expr) -> Truncated:
@@ -593,213 +526,29 @@ class Scope:
         return slope or self._constant(np.zeros(setting.shape(e.args[0])))
 
     def _columns(self, f: Expr, v: Expr) -> Truncated:
-        """The table d vec(f)_i / d vec(v)_j, columns stacked; empty if f does not depend on v."""
+        """The table d vec(f)_i / d vec(v)_j, the first index of f and v fastest; empty if f does not depend on v."""
         bit = self.depth
-        if isinstance(v, MatrixElement):
-            parent, i, j = v.args
-            rows, cols = self.level.setting.shape(parent)
-            basis = np.zeros((1, rows, cols), dtype=np.int64)
-            basis[0, self.level.setting.whole(i), self.level.setting.whole(j)] = 1
-            v = parent
+        if isinstance(v, MatrixElement | TensorElement):
+            v, *at = v.args
+            shape = self.level.setting.shape(v)
+            basis = np.zeros((1, *shape), dtype=np.int64)
+            basis[(0, *(self.level.setting.whole(i) for i in at))] = 1
         else:
-            rows, cols = self.level.setting.shape(v)
-            basis = np.eye(rows * cols, dtype=np.int64).reshape(-1, cols, rows).swapaxes(-1, -2)
-        directions = basis.reshape(len(basis), *[1] * (bit + 1), *basis.shape[-2:])
+            shape = self.level.setting.shape(v)
+            basis = np.eye(math.prod(shape), dtype=np.int64).reshape(-1, *shape[::-1])
+            basis = basis.transpose(0, *range(len(shape), 0, -1))
+        directions = basis.reshape(len(basis), *[1] * (bit + 1), *shape)
         value = self.seeded(v, directions).at(f)
+        rank = len(self.level.setting.shape(f))
         table: dict[int, Values] = {}
         for k, c in value.items():
             if k >> bit & 1:
-                full = c.reshape(*[1] * (4 + bit - c.ndim), *c.shape)
+                full = c.reshape(*[1] * (2 + rank + bit - c.ndim), *c.shape)
                 full = np.broadcast_to(full, (len(basis), *full.shape[1:]))
-                stacked = full.swapaxes(-1, -2).reshape(*full.shape[:-2], -1)
-                table[k ^ 1 << bit] = np.moveaxis(stacked, 0, -1)
+                lead = full.ndim - rank
+                turned = full.transpose(*range(lead), *range(full.ndim - 1, lead - 1, -1))
+                table[k ^ 1 << bit] = np.moveaxis(turned.reshape(*full.shape[:lead], -1), 0, -1)
         return table
-
-    # --- functions -------------------------------------------------------------------------------------------
-
-    def _elementwise(self, e: Expr) -> Truncated:
-        return self.function(e.name, e.arg, e.parameters)
-
-    def exp(self, x: Expr) -> Truncated:
-        """The exponential of an expression, entry by entry."""
-        value = self.level.exponential("exp", x)
-        return self.level.algebra.series(self.at(x), lambda j: value)
-
-    def _circle(self, x: Expr) -> tuple[Truncated, Truncated, int]:
-        """exp(i x), its inverse, and i."""
-        p = self.level.field.p
-        if not self.level.setting.trigonometric:
-            raise NotDecided("trigonometric functions")
-        i = next(r for r in (pow(a, (p - 1) // 4, p) for a in range(2, 200)) if r * r % p == p - 1)
-        value = self.level.exponential("circle", x)
-        y = self.level.algebra.series(self.at(x), lambda j: self.level.field.times(value, pow(i, j, p)))
-        return y, self.level.algebra.inverse(y), i
-
-    def function(self, name: str, x: Expr, parameters: Sequence[Expr] = ()) -> Truncated:
-        """A function of an expression, entry by entry."""
-        algebra, level = self.level.algebra, self.level
-        minus = -1 % level.field.p
-        half = level.field.number(Fraction(1, 2))
-        if name == "exp":
-            return self.exp(x)
-        if name in ("sigmoid", "silu"):
-            y = self.exp(x)
-            s = algebra.times(y, self.inverted(algebra.plus(y, self.one())))
-            return s if name == "sigmoid" else algebra.times(self.at(x), s)
-        if name == "tanh":
-            y = self.exp(x)
-            y = algebra.times(y, y)
-            above = algebra.plus(y, self.number(-1))
-            return algebra.times(above, self.inverted(algebra.plus(y, self.one())))
-        if name in ("sinh", "cosh"):
-            y = self.exp(x)
-            other = algebra.scaled(self.inverted(y), 1 if name == "cosh" else minus)
-            return algebra.scaled(algebra.plus(y, other), half)
-        if name == "softplus":
-            return self.log(algebra.plus(self.exp(x), self.one()))
-        if name in ("sin", "cos", "tan"):
-            y, z, i = self._circle(x)
-            turned = level.field.number(Fraction(1, 2)) * pow(i, -1, level.field.p) % level.field.p
-            sine = algebra.scaled(algebra.plus(y, algebra.scaled(z, minus)), turned)
-            cosine = algebra.scaled(algebra.plus(y, z), half)
-            if name == "tan":
-                return algebra.times(sine, self.inverted(cosine))
-            return sine if name == "sin" else cosine
-        if name == "log":
-            return self._log(x)
-        if name == "sqrt":
-            return self.raised(self.at(x), Fraction(1, 2))
-        if name == "erf":
-            return self._erf(x, self.at(x), _minus_square)
-        if name == "gelu":
-            return self._gelu(x)
-        if name == "arctan":
-            return self._arctan(self.at(x))
-        if name in ("step", "sign", "abs", "relu", "leaky_relu", "elu"):
-            return self._signed(name, x, parameters)
-        return self._smooth(name, self.at(x))
-
-    def _log(self, e: Expr) -> Truncated:
-        """log(u v) = log u + log v, log u^k = k log u, log exp u = u, where both sides have a value."""
-        algebra, setting = self.level.algebra, self.level.setting
-        if self._is_seeded(e):
-            return self.log(self.at(e))
-        if type(e) in (Mul, HadamardProduct):  # MatMul is a subclass of Mul
-            return algebra.plus(*(self._log(a) for a in e.args))
-        if isinstance(e, Pow | HadamardPower) and not any(self._touches(s) for s in e.args[1].free_symbols):
-            k = setting.rational(e.args[1])
-            return algebra.scaled(self._log(e.args[0]), self.level.field.number(k))
-        name = e.name if isinstance(e, Elementwise) else function_name(e)
-        if name == "exp":
-            return self.at(e.arg if isinstance(e, Elementwise) else e.args[0])
-        if isinstance(e, Softmax):
-            return self._log_softmax(e)
-        if isinstance(e, Determinant):
-            return self._log_determinant(e)
-        if isinstance(e, Norm):
-            half = self.level.field.number(Fraction(1, 2))
-            return algebra.scaled(self.log(self._squares(e.arg)), half)
-        return self.log(self.at(e))
-
-    def log(self, x: Truncated) -> Truncated:
-        """The same atom for u and 1 / u, with the other sign."""
-        level, field = self.level, self.level.field
-        level.only(x[0] != 0)
-        inverse = field.inverse(x[0])
-        smaller = np.minimum(x[0], inverse)
-        atom = level.fresh("log", smaller)
-        atom = np.where(x[0] == smaller, atom, -atom % field.p)
-        atom = np.where(x[0] == 1, 0, atom)
-
-        def coefficient(j: int) -> Values:
-            if j == 0:
-                return atom
-            factor = (-1) ** (j - 1) * int(sympy.factorial(j - 1)) % field.p
-            return field.times(field.power(inverse, j), factor)
-
-        return level.algebra.series(x, coefficient)
-
-    def _odd(self, name: str, x: Values) -> Values:
-        """An atom that changes its sign with its argument."""
-        p = self.level.field.p
-        smaller = np.minimum(x, -x % p)
-        atom = self.level.fresh(name, smaller)
-        return np.where(x == 0, 0, np.where(x == smaller, atom, -atom % p))
-
-    def _arctan(self, x: Truncated) -> Truncated:
-        field = self.level.field
-        below = field.plus(field.times(x[0], x[0]), np.ones_like(x[0]))
-        self.level.only(below != 0)
-        slope = field.inverse(below)
-
-        def coefficient(j: int) -> Values:
-            if j == 0:
-                return self._odd("arctan", x[0])
-            if j == 1:
-                return slope
-            if j == 2:
-                return field.times(field.times(field.times(slope, slope), x[0]), -2 % field.p)
-            raise NotDecided("a third derivative of arctan")
-
-        return self.level.algebra.series(x, coefficient)
-
-    def _erf(self, e: Expr, x: Truncated, turn: Callable[[Level, Values], Values]) -> Truncated:
-        """Erf with erf'(t) = 2 / sqrt(pi) exp(-t^2); `turn` makes -t^2 of the values of e at the level below."""
-        level, field = self.level, self.level.field
-        root = level.base.at(sympy.Pow(S.Pi, Fraction(-1, 2), evaluate=False))[0] if len(x) > 1 else None
-
-        def coefficient(j: int) -> Values:
-            if j == 0:
-                return self._odd("erf", x[0])
-            assert root is not None  # noqa: S101 - there is a nilpotent part
-            bell = field.times(level.exponential("exp", e, turn), field.times(root, 2))
-            if j == 1:
-                return bell
-            if j == 2:
-                return field.times(field.times(bell, x[0]), -2 % field.p)
-            raise NotDecided("a third derivative of erf")
-
-        return level.algebra.series(x, coefficient)
-
-    def _gelu(self, x: Expr) -> Truncated:
-        algebra = self.level.algebra
-        inside = algebra.times(self.at(x), self.raised(self.number(2), Fraction(-1, 2)))
-        bell = algebra.plus(self.one(), self._erf(x, inside, _minus_half_square))
-        return algebra.scaled(algebra.times(self.at(x), bell), self.level.field.number(Fraction(1, 2)))
-
-    def _pi(self, e: Expr) -> Truncated:
-        """A transcendental constant: the square of some element, so that it has a root; the same at all points."""
-        s = self.level.fresh("pi", np.zeros((1, 1, 1), dtype=np.int64))
-        return {0: self.level.field.times(s, s)}
-
-    def _signed(self, name: str, e: Expr, parameters: Sequence[Expr]) -> Truncated:
-        algebra, level = self.level.algebra, self.level
-        x = self.at(e)
-        sign = level.sign(x[0])
-        for k, c in x.items():
-            if k and name != "step":  # a kink is left out, unless the argument stays where it is
-                zero = (x[0] == 0) & (np.abs(c).reshape(-1, *c.shape[-3:]).max(axis=0) != 0)
-                level.only(~zero)
-        if name == "sign":
-            return {0: sign}
-        if name == "abs":
-            return algebra.times(x, {0: sign})
-        step: Truncated = {0: (sign == 1).astype(np.int64)}
-        if name == "step":
-            return step
-        if name == "relu":
-            return algebra.times(x, step)
-        default = Fraction(1, 100) if name == "leaky_relu" else Fraction(1)
-        given = self.at(parameters[0]) if parameters else self.number(default)
-        tail = x if name == "leaky_relu" else algebra.plus(self.exp(e), self.number(-1))
-        rest: Truncated = {0: 1 - step[0]}
-        return algebra.plus(algebra.times(x, step), algebra.times(algebra.times(given, tail), rest))
-
-    def _smooth(self, name: str, x: Truncated) -> Truncated:
-        """An arbitrary smooth function: its value and each derivative are atoms."""
-        plain = name.rstrip("'")
-        order = len(name) - len(plain)
-        return self.level.algebra.series(x, lambda j: self.level.fresh((plain, order + j), x[0]))
 
     def _softmax(self, e: Expr) -> Truncated:
         y = self.exp(e.arg)
@@ -820,30 +569,12 @@ class Scope:
         return total if axis == 1 else self.level.algebra.linear(total, lambda v: v.swapaxes(-1, -2))
 
     def _largest(self, e: Expr) -> Truncated:
-        """Some entry, the same for equal arrays; all others are smaller."""
+        if isinstance(e, EntryMax) and self.places is not None:
+            return self._largest_entry(e)
         x = self.at(e.arg)
-        field = self.level.field
         if isinstance(e, AxisMax):
-            rows: Truncated = x if e.axis == 1 else {k: v.swapaxes(-1, -2) for k, v in x.items()}
-        else:
-            rows = {k: v.reshape(*v.shape[:-2], 1, -1) for k, v in x.items()}
-        value = np.broadcast_to(rows[0], (self.level.count, *rows[0].shape[1:]))
-        n = value.shape[-1]
-        at = self.level.fresh("max", value.sum(axis=-1, keepdims=True) % field.p) % n
-        chosen = np.arange(n) == at
-        result = {k: (v * chosen).sum(axis=-1, keepdims=True) for k, v in rows.items()}
-        excess = (result[0] - value) % field.p
-        self.level.only((excess != 0) | chosen)
-        self.level.positives.append(np.where(chosen, -1, excess).reshape(self.level.count, -1))
-        return result
-
-
-def _minus_square(level: Level, t: Values) -> Values:
-    return level.field.times(level.field.times(t, t), -1 % level.field.p)
-
-
-def _minus_half_square(level: Level, t: Values) -> Values:
-    return level.field.times(level.field.times(t, t), level.field.number(Fraction(-1, 2)))
+            return self._largest_of(x if e.axis == 1 else {k: v.swapaxes(-1, -2) for k, v in x.items()})
+        return self._largest_of({k: v.reshape(*v.shape[:-2], 1, -1) for k, v in x.items()})
 
 
 def _linear(f: Callable[[Values], Values]) -> Callable[[Scope, Expr], Truncated]:
@@ -886,14 +617,19 @@ _METHODS: dict[type, Callable[[Scope, Expr], Truncated]] = {
     Identity: lambda scope, e: scope._constant(np.eye(scope.level.setting.shape(e)[0])),
     OneMatrix: lambda scope, e: scope._constant(np.ones(scope.level.setting.shape(e))),
     ZeroMatrix: lambda scope, e: scope._constant(np.zeros(scope.level.setting.shape(e))),
-    MatrixElement: Scope._element,
+    MatrixElement: Scope._entry,
+    TensorElement: Scope._entry,
+    Entries: Scope._array,
+    TensorEntries: Scope._array,
     KroneckerDelta: Scope._delta,
+    InRange: Scope._in_range,
     OrderedProduct: Scope._range,
     MatrixSum: Scope._range,
     Sum: Scope._range,
     Product: Scope._range,
     Gradient: Scope._gradient,
     ScalarGradient: Scope._gradient,
+    TensorGradient: Scope._gradient,
     Jacobian: Scope._jacobian,
     Differential: Scope._differential,
     ScalarDifferential: Scope._differential,

@@ -18,6 +18,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.budget import check_time
 from symgrad.checking.evaluate import Evaluator, Number, concrete
+from symgrad.checking.places import is_index
 from symgrad.checking.sampling import choose_sizes, sample
 from symgrad.deriving.backprop import active_symbols
 from symgrad.deriving.steps import Evidence
@@ -56,7 +57,6 @@ __all__ = [
     "check_jacobian",
     "check_points",
     "check_structured",
-    "is_index",
 ]
 
 Array = NDArray[np.float64]
@@ -361,11 +361,6 @@ def _formulas(model: Model) -> list[Expr]:
 
 def _shapes_in(e: Expr) -> set[Expr]:
     return {s for node in walk(e) if isinstance(node, Expr) for s in shape_of(node)}
-
-
-def is_index(s: Expr) -> bool:
-    """Whether a symbol is an index, which may be zero, and not a size."""
-    return bool(isinstance(s, Symbol) and s.is_integer and s.is_nonnegative and not s.is_positive)
 
 
 def _inputs(expressions: Iterable[Expr], defined: set[Expr]) -> list[Expr]:
