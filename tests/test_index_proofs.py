@@ -1,4 +1,4 @@
-"""Proofs in index notation and of Kronecker products: what is right is proved, and no fault is."""
+"""Proofs and exact tests in index notation, and of Kronecker products: what is right is found, and no fault is."""
 
 from __future__ import annotations
 
@@ -10,13 +10,27 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad import derive, verify
 from symgrad.api import Kind
-from symgrad.checking.entries import check_array
+from symgrad.checking.entries import check_array, check_in_indices
 from symgrad.checking.equality import Refutation, compare
+from symgrad.checking.equations import Equations
+from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.normal_form import Prover
 from symgrad.checking.numeric import check_gradient
 from symgrad.deriving.by_entries import InIndices
 from symgrad.errors import CheckError, SymgradError
-from symgrad.expr import InRange, Model, TensorElement, from_entries, shape_of, walk
+from symgrad.expr import (
+    InRange,
+    Model,
+    PartialDerivative,
+    ScalarGradient,
+    TensorElement,
+    from_entries,
+    gradient,
+    jacobian,
+    shape_of,
+    walk,
+    zeros,
+)
 from symgrad.reading import read_question
 
 ROW = ("Y[i] = sum(k, W[k] * X[i+k])",)
@@ -362,3 +376,162 @@ COMPONENTS = [
 @pytest.mark.parametrize(("claim", "given", "shapes", "right"), COMPONENTS)
 def test_claims_about_entries_are_proved_or_refuted(claim: str, given: str, shapes: str, right: bool) -> None:
     assert verify(claim, given=[given], shapes=shapes).verdict == ("proved" if right else "refuted")
+
+
+# --- the exact test ---
+
+EXACT: list[tuple[Kind, str, tuple[str, ...], str, str, str]] = [
+    # kind, the function, its definitions, shapes, what is assumed, the variable
+    ("gradient", "sum(t,i, max(j, X[t,i,j]) * G[t,i])", (), "X: s m n, G: s m", "", "X"),
+    ("gradient", "sum(t,i,j, where(X[t,i,j] > 0, X[t,i,j]**2, 0))", (), "X: s m n", "", "X"),
+    ("gradient", "sum(t,i,j, abs(X[t,i,j] - X[t,j,i]))", (), "X: s n n", "", "X"),
+    ("gradient", "sum(t,i, log(sum(j, exp(X[t,i,j]))) * G[t,i])", (), "X: s m n, G: s m", "", "X"),
+    ("gradient", "sum(t,i,j, sigmoid(X[t,i,j]) * G[t,i,j])", (), "X: s m n, G: s m n", "", "X"),
+    (
+        "gradient",
+        "sum(t,i,j, X[t,i,j] * log(X[t,i,j] / sum(k, X[t,i,k])))",
+        (),
+        "X: s m n",
+        "X: positive",
+        "X",
+    ),
+    ("gradient", "sum(t,i, X[t,i,0] / sum(j, X[t,i,j]**2))", (), "X: s m n", "", "X"),
+    (
+        "gradient",
+        "sum(t, i, k, Z[t,i,k]**2)",
+        ("Z[t,i,k] = sum(j, A[t,i,j] * S[j,k])",),
+        "A: s m n, S: n n",
+        "S: symmetric",
+        "A",
+    ),
+    (
+        "gradient",
+        "sum(i, G[i] * Y[i])",
+        ("Y[i] = sum(k, W[k] * X[2*i+k])",),
+        "W: w, X: n",
+        "",
+        "X",
+    ),
+    ("gradient", "sum(i in 1..n-1, (x[i] - x[i-1])**2)", (), "x: n", "", "x"),
+    ("jacobian", "Y", ("Y[i] = tanh(sum(k, W[k] * X[i+k]))",), "W: w, X: n", "", "X"),
+    ("hessian", "sum(i, Y[i]**2)", ("Y[i] = sum(k, W[k] * X[i+k])",), "W: w, X: n", "", "W"),
+]
+
+
+@pytest.mark.parametrize(("kind", "f", "given", "shapes", "assume", "wrt"), EXACT, ids=lambda v: str(v)[:30])
+def test_entries_are_verified_and_their_faults_are_not(
+    kind: Kind, f: str, given: tuple[str, ...], shapes: str, assume: str, wrt: str
+) -> None:
+    d = derive(f, wrt, given=given, shapes=shapes, assume=assume or None, kind=kind, check=False)
+    d = d.entrywise or d
+    found, x, twice = d.indices, d.wrt, kind == "hessian"
+    assert found is not None
+    assert found.entry is not None
+
+    def verified(entry: Expr) -> bool:
+        array = from_entries(entry, [k for k, _ in found.indices], [n for _, n in found.indices])
+        evidence = FieldTest(d.model).array_equals(d.of, x, array, twice=twice)
+        if evidence is not None:
+            assert evidence.level == "verified"
+            assert evidence.error_bound is not None
+            assert evidence.error_bound < 1e-6
+            for sizes in evidence.sizes:
+                assert len(set(sizes.values())) == len(sizes)
+                assert min(sizes.values()) > 2
+        return evidence is not None
+
+    assert verified(found.entry)
+    faults = [e for e in dict.fromkeys(entry_faults(found.entry)) if e != found.entry]
+    accepted = [e for e in faults if verified(e)]
+    for fault in accepted:  # a symmetry of the answer, or an index that the rest of it bounds as well
+        assert is_right(d.model, d.of, x, fault, found), fault
+    assert len(accepted) <= len(faults) // 3
+
+
+def test_an_answer_that_no_normal_form_decides_is_verified_with_its_bound() -> None:
+    d = derive("sum(t,i, max(j, X[t,i,j]) * G[t,i])", "X", shapes="X: s m n, G: s m")
+    evidence = check_in_indices(d, d.steps)
+    assert evidence.level == "verified"
+    assert evidence.error_bound is not None
+    assert evidence.error_bound <= 1e-12
+    assert any(max(sizes.values()) > 6 for sizes in evidence.sizes)
+    assert all(s.evidence.level in ("proved", "verified") for s in d.steps)
+
+
+ROWS_OF_HEADS = (
+    "S[h,i,j] = sum(a, Q[h,i,a] * K[h,j,a])",
+    "P[h,i,j] = exp(S[h,i,j]) / sum(l, exp(S[h,i,l]))",
+    "O[h,i,e] = sum(j, P[h,i,j] * V[h,j,e])",
+)
+HEADS_OF_A_ROW = "Q: r m q, K: r n q, V: r n v, G: r m v"
+
+
+def test_steps_of_the_chain_rule_hold_for_any_adjoints_and_their_faults_do_not() -> None:
+    d = derive(
+        "sum(h, i, e, G[h,i,e] * O[h,i,e])", "Q", given=ROWS_OF_HEADS, shapes=HEADS_OF_A_ROW, check=False
+    )
+    checked = 0
+    for step in d.steps:
+        test = FieldTest(d.model)
+        left, right = step.left, step.right
+        if isinstance(left, PartialDerivative):
+            decide = test.partial_equals
+        elif isinstance(left, ScalarGradient):
+
+            def decide(a: Expr, b: Expr, test: FieldTest = test) -> object:
+                return test.local_gradient_equals(a.args[0], a.args[1], b)
+
+        else:
+            continue
+        checked += 1
+        if step.rule != "components.chain":  # its sums over partial derivatives are for the normal form
+            assert decide(left, right) is not None, right
+        for fault in (2 * right, -right):
+            assert decide(left, fault) is None, fault
+    assert checked > 5
+
+
+def test_a_lost_term_or_another_tensor_in_a_step_is_not_verified() -> None:
+    d = derive(
+        "sum(h, i, e, G[h,i,e] * O[h,i,e])", "K", given=ROWS_OF_HEADS, shapes=HEADS_OF_A_ROW, check=False
+    )
+    equations = Equations(d.model, [s.equation for s in d.steps], d.wrt)
+    last = d.steps[-1]
+    swapped = {
+        n: TensorElement(n.args[0], n.args[1], n.args[3], n.args[2])
+        for n in walk(last.right)
+        if isinstance(n, TensorElement)
+    }
+    for fault in (last.right.xreplace({n: m}) for n, m in swapped.items()):
+        assert equations._exact(last.left, fault, {}, last.left) is None
+
+
+def test_a_second_derivative_is_not_taken_of_an_adjoint_that_may_be_anything() -> None:
+    """Inside another derivative a gradient is no array of its own, whose derivative would be zero."""
+    model, f = read_question("x.T @ A @ x", shapes="x: n, A: n n")
+    x = model.symbols["x"]
+    assert isinstance(x, Expr)
+    n = x.shape[0]
+    assert FieldTest(model).equal(jacobian(gradient(f, x), x), zeros(n, n)) is None
+
+
+def test_an_entry_outside_of_its_array_is_not_verified() -> None:
+    model, f = read_question("sum(i, G[i] * sum(k, W[k] * X[i+k]))", shapes="W: w, X: n, G: n-w+1")
+    x = model.symbols["X"]
+    assert isinstance(x, Expr)
+    for answer, right in (
+        ("D[p] = sum(k in max(0,p+w-n)..min(p,w-1), G[p-k] * W[k])", True),
+        ("D[p] = sum(k, G[p-k] * W[k] * inrange(p-k, n-w+1))", True),
+        ("D[p] = sum(k in 0..w-1, G[p-k] * W[k])", False),
+        ("D[p] = sum(k in 0..min(p,w-1), G[p-k] * W[k])", False),
+        ("D[p] = sum(k, G[p-k] * W[k] * inrange(p-k, n-w))", False),
+        ("D[p] = sum(k, G[p-k] * W[k] * inrange(p-k+1, n-w+1))", False),
+    ):
+        try:
+            claim, _ = read_question("sum(X)", definitions=[answer], shapes="W: w, X: n, G: n-w+1, D: n")
+        except SymgradError:
+            assert not right
+            continue
+        (definition,) = claim.definitions()
+        found = FieldTest(model).array_equals(f, x, definition.value)
+        assert (found is not None) == right, answer

@@ -248,7 +248,6 @@ class Degrees:
         for k, first, last in reversed(e.limits):
             low, high = (places.whole(b) for b in (first, last))
             places = places.opened(k, low, high)
-        self.height *= math.prod(b - a + 1 for _, a, b in places.axes[-len(e.limits) :])
         return self.within(places, e.function)
 
     def _leaf(self, e: Expr) -> Degree:

@@ -97,7 +97,7 @@ class IndexValues(Functions):
         at, outside = [], np.zeros((1,) * here.rank, dtype=bool)
         for i, n in zip(e.args[1:], shape, strict=True):
             place = np.asarray(here.whole(i), dtype=np.int64)
-            place = place.reshape(*[1] * (here.rank - place.ndim), *place.shape)
+            place = place.reshape((*[1] * (here.rank - place.ndim), *place.shape))
             outside = outside | (place < 0) | (place >= n)
             at.append(np.clip(place, 0, n - 1))
         if outside.any() and here.uncounted(outside).any():

@@ -16,14 +16,14 @@ from symgrad.checking.degrees import Degrees, all_nodes, name_of, nesting, summe
 from symgrad.checking.field_atoms import Setting
 from symgrad.checking.field_values import Level
 from symgrad.checking.places import is_index
-from symgrad.checking.residues import chain_of_primes
+from symgrad.checking.residues import chain_of_primes, least_prime
 from symgrad.expr import Entries, MatrixSum, Model, OrderedProduct, TensorEntries, shape_of
 
 __all__ = ["EXPONENT_RANGE", "METHOD", "Effort", "Plan"]
 
 METHOD = "an exact test modulo random primes"
 _WANTED = 1e-12
-_POINTS = 3
+_POINTS, _MORE_POINTS = 3, 8
 _MOST_POINTS = 6000
 _LARGEST_SIZE = 14
 _SPARE = 8
@@ -176,7 +176,9 @@ class Plan:
         degree = (2 * total + den + 2) * degrees.height * (1 + m) * 2 ** min(degrees.roots, 40)
         for k in setting.integers.values():
             degree *= 1 if k < 100 else 2  # its powers are in the degrees already
-        needed = _POINTS if bits == 0 else math.ceil(-math.log(_WANTED) * 2.0**bits)
+        needed = _points(degree / least_prime(self.nesting + 1))
+        if bits:
+            needed = math.ceil(-math.log(_WANTED) * 2.0**bits)
         points = needed
         if degrees.roots:
             points = math.ceil((1.4 * needed + 12) * 2.0**degrees.roots)
@@ -218,6 +220,11 @@ class Plan:
             found.append(level.valid.tobytes())
             level = level.below
         return found
+
+
+def _points(miss: float) -> int:
+    """So many points that a difference missed at each with this chance is hardly missed at all of them."""
+    return next((n for n in range(_POINTS, _MORE_POINTS) if miss**n <= _WANTED), _MORE_POINTS)
 
 
 def _sizes(nodes: Iterable[Expr]) -> tuple[set[Symbol], set[int]]:

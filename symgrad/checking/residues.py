@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-__all__ = ["Residues", "Values", "chain_of_primes"]
+__all__ = ["Residues", "Values", "chain_of_primes", "least_prime"]
 
 Values = NDArray[np.int64]
 
@@ -122,7 +122,7 @@ def chain_of_primes(length: int, rng: np.random.Generator, *, remainder: tuple[i
     (0, 7, 7)
     """
     rest, modulus = remainder
-    bits = max(_BITS - 5 * (length - 1), _LEAST_BITS)
+    bits = _bits(length)
     for _ in range(_TRIES):
         start = int(rng.integers(1 << bits, 1 << (bits + 1)))
         first = start - start % modulus + rest
@@ -137,6 +137,15 @@ def chain_of_primes(length: int, rng: np.random.Generator, *, remainder: tuple[i
         if len(chain) == length and chain[-1] < 1 << 31:
             return chain
     raise ValueError(f"no chain of {length} primes below 2^31")
+
+
+def least_prime(length: int) -> int:
+    """No prime of a chain of that length is smaller."""
+    return 1 << _bits(length)
+
+
+def _bits(length: int) -> int:
+    return max(_BITS - 5 * (length - 1), _LEAST_BITS)
 
 
 def _next(p: int, rest: int, modulus: int, still: int) -> int | None:
