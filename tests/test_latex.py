@@ -692,6 +692,7 @@ def expressions() -> list[tuple[str, dict[str, Any], Context, Expr]]:
 
 
 NOT_READ_BACK = {
+    "-log(det(P)) + tr(S @ P) + lam*sum(abs(P))",  # 1^T |P| 1: how long are the ones, and is |P| a determinant?
     "eye(n) - ones(n, n) / n",  # its ones are printed as the number 1
     "zeros(m*n, m*n)",  # printed as the number 0
     "kron((A @ X).T, eye(m)) + kron(eye(n), X @ A)",  # two identities without their sizes

@@ -50,8 +50,8 @@ def insertions(e: Expr, right: Expr, slopes: Iterable[Expr] = ()) -> Iterator[Ed
 
     `slopes` are entrywise factors that may be missing too: the derivatives of activations.
 
-    >>> from symgrad.expr import matrix, transpose
-    >>> W, d, s = matrix("W", "m", "n"), matrix("d", "m"), matrix("s", "n")
+    >>> from symgrad.expr import matrix, transpose, vector
+    >>> W, d, s = matrix("W", "m", "n"), vector("d", "m"), vector("s", "n")
     >>> right = hadamard(matmul(transpose(W), d), s)
     >>> [(edit.kind, edit.after) for edit in insertions(matmul(transpose(W), d), right) if edit.value == right]
     [('missing factor', s)]
