@@ -106,6 +106,7 @@ GRADIENTS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
         "A",
         "df_dA[p,q] = (softmax(A @ x)[p] - delta(1, p)) * x[q]",
     ),
+    ("x[9] * norm(x)**2", (), "x: n", "x", "df_dx[p] = delta(9, p) * sum(i, x[i]**2) + 2 * x[9] * x[p]"),
     ("(A @ x)[2]", (), "A: m n, x: n", "A", "df_dA[p,q] = delta(2, p) * x[q]"),
     ("logdet(A) + A[0,0]", (), "A: n n", "A", "df_dA[p,q] = delta(0, p) * delta(0, q) + inv(A)[q, p]"),
 )

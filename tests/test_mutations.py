@@ -29,7 +29,7 @@ from symgrad.checking.equations import Equations
 from symgrad.checking.evaluate import concrete
 from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.normal_form import Prover
-from symgrad.checking.numeric import Points
+from symgrad.checking.points import Points
 from symgrad.deriving.steps import Evidence
 from symgrad.errors import CheckError, SymgradError
 from symgrad.expr import (

@@ -824,3 +824,32 @@ def test_what_does_not_fit_ends_in_one_sentence(claim: str) -> None:
     except SymgradError:
         return
     assert not verdict.is_right
+
+
+@pytest.mark.parametrize(
+    ("claim", "given", "verdict"),
+    [
+        (r"\arctan(\tan t) = t", (), "refuted"),
+        (r"|\cos t| = \cos t", (), "refuted"),
+        (r"\frac{df}{dt} = -\sin t", ("f = sqrt(cos(t)**2)",), "refuted"),
+        (r"\sin^2 t = 1 - \cos^2 t", (), "proved"),
+        (r"\frac{df}{dt} = \frac{1}{\cos^2 t}", ("f = tan(t)",), "proved"),
+    ],
+)
+def test_angles_are_not_taken_from_one_half_turn_only(
+    claim: str, given: tuple[str, ...], verdict: str
+) -> None:
+    assert verify(claim, given=list(given), shapes="t: ").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        (r"\frac{\partial L}{\partial x_3} = 2 x_3", "agrees"),
+        (r"\frac{\partial L}{\partial x_3} = x_3", "refuted"),
+        (r"\frac{\partial L}{\partial x_{10}} = 2 x_{10}", "agrees"),
+        (r"\frac{\partial L}{\partial x_{10}} = 2 x_{9}", "refuted"),
+    ],
+)
+def test_sizes_have_room_for_numbered_entries(claim: str, verdict: str) -> None:
+    assert verify(claim, given=["L = x @ x"], shapes="x: n").verdict == verdict

@@ -11,9 +11,8 @@ import numpy as np
 from sympy import Expr, Integer, Symbol
 
 from symgrad.checking.evaluate import Evaluator, concrete
-from symgrad.checking.numeric import Point
+from symgrad.checking.points import Point
 from symgrad.checking.truth import EXACT, Truth
-from symgrad.errors import UnsupportedError
 from symgrad.expr import Definition, is_matrix, leaf_name, leaves
 from symgrad.expr.model import Assumptions
 from symgrad.reading.claim import Layout
@@ -47,11 +46,7 @@ def find(truth: Truth, link: Expr, layout: Layout | None, number: int = 0) -> Co
     """The first small point where the link is clearly wrong; sizes 2, 3, .. and then 3, 4, .."""
     best: Counterexample | None = None
     for which, sizes in enumerate(_small_sizes(truth)):
-        try:
-            points = list(islice(points_at(truth, sizes, which), 6))
-        except UnsupportedError:  # a numbered entry that is not there at so small a size
-            continue
-        for point in points:
+        for point in islice(points_at(truth, sizes, which), 6):
             sample = truth.sample(which, point)
             exactly_known = truth.claim.kind in ("gradient", "identity")
             if sample is None or sample.tolerance > (EXACT if exactly_known else _DIFFERENCES):
@@ -102,9 +97,10 @@ def _indices(truth: Truth, place: tuple[int, ...], sizes: dict[Symbol, int]) -> 
 def _small_sizes(truth: Truth) -> Iterator[dict[Symbol, int]]:
     """All different, from 2 up and from 3 up; sizes that are numbers already stay."""
     ordered = sorted(truth.points.symbols, key=str)
-    for first in (2, 3):
+    least = max(truth.points.least.values(), default=2)
+    for first in (max(2, least), max(2, least) + 1):
         yield {s: first + n for n, s in enumerate(ordered)}
-    yield {s: 2 + len(ordered) - n for n, s in enumerate(ordered)}
+    yield {s: max(2, least) + len(ordered) - n for n, s in enumerate(ordered)}
 
 
 def points_at(truth: Truth, sizes: dict[Symbol, int], which: int) -> Iterator[Point]:

@@ -212,7 +212,7 @@ def _assumption_needed(truth: Truth, link: Expr, layout: Layout | None) -> tuple
 def holds_for_scalars(truth: Truth, link: Expr) -> bool:
     """Whether a claim is right where every size is one."""
     sizes = dict.fromkeys(truth.points.symbols, 1)
-    if not sizes:
+    if not sizes or max(truth.points.least.values(), default=1) > 1:
         return False
     seen = False  # that both sides are zero says nothing
     for point in islice(points_at(truth, sizes, 0), 3):

@@ -13,7 +13,8 @@ from symgrad.checking.answers import Question
 from symgrad.checking.evaluate import Number
 from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.normal_form import PROOF, Prover
-from symgrad.checking.numeric import Point, Points, check_differential, check_gradient, check_points
+from symgrad.checking.numeric import check_differential, check_gradient, check_points
+from symgrad.checking.points import Point, Points
 from symgrad.deriving.by_entries import InIndices
 from symgrad.deriving.steps import Evidence, Step, weakest
 from symgrad.expr import Model, differential, shape_of

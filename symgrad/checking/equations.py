@@ -12,8 +12,9 @@ from symgrad.checking.finite_field import FieldTest
 from symgrad.checking.induction import LoopProver
 from symgrad.checking.layers import a_middle_layer, apart, at_a_general_layer, layer_of
 from symgrad.checking.normal_form import PROOF, Prover
-from symgrad.checking.numeric import Points, check_equation
+from symgrad.checking.numeric import check_equation
 from symgrad.checking.parts import with_parts
+from symgrad.checking.points import Points
 from symgrad.deriving.by_entries import is_by_entries
 from symgrad.deriving.steps import Evidence
 from symgrad.expr import (

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sympy import Expr, Pow, Rational, S
 
-from symgrad.checking.edits import Vocabulary
 from symgrad.checking.truth import Sample, Truth
+from symgrad.checking.vocabulary import Vocabulary
 from symgrad.errors import SymgradError
 from symgrad.expr import is_scalar
 from symgrad.reading.claim import Layout

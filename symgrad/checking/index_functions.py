@@ -210,15 +210,21 @@ class IndexFunctions(Relations):
         ]
         if not signs:
             return None
+        powers: list[int] = []
+        for t in local:
+            own = [e for h, idx, e in t.factors if (h, idx) == signs[0]]
+            powers.append(sum(e for e in own if isinstance(e, int)))
+            if not all(isinstance(e, int) for e in own):
+                return None
         parts = []
         for sign in (1, -1):
             at = [
                 Term(
-                    t.coefficient * (sign if any(f[:2] == signs[0] for f in t.factors) else 1),
+                    t.coefficient * sign ** (power % 2),
                     tuple(f for f in t.factors if f[:2] != signs[0]),
                     t.bound,
                 )
-                for t in local
+                for t, power in zip(local, powers, strict=True)
             ]
             weight = ONE + self.scaled(self.factor(*signs[0]), sign)
             parts += self.scaled(self.times(weight, make(at)), Fraction(1, 2))

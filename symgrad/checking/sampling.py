@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 from sympy import Expr, Indexed, Symbol
+from sympy.matrices.expressions.matexpr import MatrixElement
 
-from symgrad.expr import is_scalar, leaf_name
+from symgrad.expr import TensorElement, is_scalar, leaf_name, shape_of, walk
 from symgrad.expr.model import Assumptions
 
-__all__ = ["choose_sizes", "sample"]
+__all__ = ["choose_sizes", "least_sizes", "sample"]
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,24 @@ def choose_sizes(symbols: Iterable[Symbol], which: int, taken: Iterable[int] = (
     if which > 1:
         numbers = list(np.random.default_rng(which).permutation(numbers))
     return {s: int(n) for s, n in zip(ordered, numbers, strict=True)}
+
+
+def least_sizes(expressions: Iterable[Expr]) -> dict[Symbol, int]:
+    """How large the sizes are at least where entries are numbered: x[9] is there if x has ten entries.
+
+    >>> from symgrad.expr import element, vector
+    >>> least_sizes([element(vector("x", "n"), 9)])
+    {n: 10}
+    """
+    least: dict[Symbol, int] = {}
+    for e in expressions:
+        for node in walk(e):
+            if not isinstance(node, MatrixElement | TensorElement):
+                continue
+            for place, n in zip(node.args[1:], shape_of(node.args[0]), strict=False):
+                if place.is_Integer and isinstance(n, Symbol):
+                    least[n] = max(least.get(n, 0), int(place) + 1)
+    return least
 
 
 def sample(leaf: Expr, assumptions: Assumptions, rng: np.random.Generator) -> float | Array:

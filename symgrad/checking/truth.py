@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Integer, S, Symbol
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from symgrad.checking.evaluate import concrete
-from symgrad.checking.numeric import Point, Points
+from symgrad.checking.points import Point, Points
 from symgrad.deriving.backprop import Sweep, backprop, expand
 from symgrad.errors import SymgradError, UnsupportedError
 from symgrad.expr import (
@@ -31,6 +31,7 @@ from symgrad.expr import (
     ScalarGradient,
     any_shapes,
     differential,
+    element,
     gradient,
     is_matrix,
     is_scalar,
@@ -138,6 +139,13 @@ def _worked_out(e: Expr, model: Model) -> Expr:
     return substitute(e, values) if values else e
 
 
+def _entries_meant(claim: Claim) -> Iterator[Expr]:
+    """The entries that the left side of a claim names: of what and by what."""
+    for e, places in ((claim.of, claim.of_entry), (claim.wrt, claim.wrt_entry)):
+        if e is not None and places is not None:
+            yield element(e, *(S.Zero if place is None else place for place in places))
+
+
 class Truth:
     """The derivative that a claim is about, in numbers.
 
@@ -151,7 +159,7 @@ class Truth:
         shown = [e for e in (claim.of, claim.wrt, *links) if e is not None]
         if claim.kind == "differential":
             shown.append(differential(claim.wrt))
-        self.points = Points(self.model, shown, seed)
+        self.points = Points(self.model, shown, seed, list(_entries_meant(claim)))
         self._sweep: Sweep | None = None
         self._samples: list[Sample] | None = None
         if claim.kind in ("gradient", "hessian") and claim.of is not None and claim.wrt is not None:

@@ -26,21 +26,12 @@ from symgrad.expr import (
     same_size,
     total,
 )
+from symgrad.expr.entries_of import plus, times
 from symgrad.expr.entrywise import function_name
 
 __all__ = ["Term", "bordered", "contract", "factored", "join", "terms_of"]
 
 Sizes = Mapping[Expr, Expr]
-
-
-def _times(*factors: Expr) -> Expr:
-    with distribute(False):
-        return Mul(*factors)
-
-
-def _plus(*terms: Expr) -> Expr:
-    with distribute(False):
-        return Add(*terms)
 
 
 @dataclass(frozen=True)
@@ -168,9 +159,9 @@ def join(term: Term, bounds: Bounds | None = None) -> Expr:
         over = [(k, n) for k, n in waiting if k in group]
         waiting = [(k, n) for k, n in waiting if k not in group]
         outside = [f for f in remaining if not f.free_symbols & group]
-        part = _sum_over(_times(*inside), over, bounds) if inside or group & set(bounds) else over[0][1]
-        result, remaining = _times(result, part), outside
-    return _times(*remaining, result)
+        part = _sum_over(times(*inside), over, bounds) if inside or group & set(bounds) else over[0][1]
+        result, remaining = times(result, part), outside
+    return times(*remaining, result)
 
 
 def _sum_over(inside: Expr, over: list[tuple[Symbol, Expr]], bounds: Bounds) -> Expr:
@@ -195,7 +186,7 @@ def bordered(e: Expr) -> Expr:
     Sum(G[-k + p, 0]*W[k, 0], (k, Max(0, -n + p + 1), Min(p, w - 1)))
     """
     if e.has(InRange):
-        e = _plus(*(_bordered(t) for t in terms_of(e)))
+        e = plus(*(_bordered(t) for t in terms_of(e)))
     free = frozenset(s.name for s in e.free_symbols if isinstance(s, Symbol))
     return _unshadowed(e, free) if e.has(Sum, Entries) else e
 
@@ -311,7 +302,7 @@ def contract(e: Expr, sizes: Sizes | None = None) -> Expr:
     >>> contract(total(W[p, k] * KroneckerDelta(k, q), (k, W.shape[1])))
     W[p, q]
     """
-    return _plus(*(join(_eliminate(t, sizes)) for t in terms_of(_inside(e, sizes))))
+    return plus(*(join(_eliminate(t, sizes)) for t in terms_of(_inside(e, sizes))))
 
 
 def _inside(e: Expr, sizes: Sizes | None) -> Expr:

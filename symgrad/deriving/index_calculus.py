@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import sympy
 from sympy import Add, Basic, Dummy, Expr, Indexed, KroneckerDelta, Mul, Pow, S, Sum
-from sympy.core.parameters import distribute
 from sympy.matrices.expressions.determinant import Determinant
 from sympy.matrices.expressions.inverse import Inverse
 from sympy.matrices.expressions.matexpr import MatrixElement
@@ -39,23 +38,13 @@ from symgrad.expr import (
     softmax,
     total,
 )
-from symgrad.expr.entries_of import entry
+from symgrad.expr.entries_of import entry, plus, times
 from symgrad.expr.entrywise import function_name
 from symgrad.expr.functions import apply_scalar, scalar_derivative, step
 
 __all__ = ["differentiate", "increment"]
 
 _LONGEST_POWER = 12
-
-
-def _times(*factors: Expr) -> Expr:
-    with distribute(False):
-        return Mul(*factors)
-
-
-def _plus(*terms: Expr) -> Expr:
-    with distribute(False):
-        return Add(*terms)
 
 
 # --- derivatives -----------------------------------------------------------------------------------
@@ -120,9 +109,9 @@ class _Changes:
         if self._is_variable(e):
             return self._own(e)
         if isinstance(e, Add):
-            return _plus(*(self.of(t) for t in e.args))
+            return plus(*(self.of(t) for t in e.args))
         if isinstance(e, Mul):
-            return _plus(*(_times(*e.args[:n], self.of(f), *e.args[n + 1 :]) for n, f in enumerate(e.args)))
+            return plus(*(times(*e.args[:n], self.of(f), *e.args[n + 1 :]) for n, f in enumerate(e.args)))
         if isinstance(e, Pow):
             return self._power(e)
         if isinstance(e, Sum):
@@ -139,10 +128,10 @@ class _Changes:
         if isinstance(e, Norm):
             i, j = self.ix.of(e.arg.shape, "klrs")
             own = entry(e.arg, i, j, indices=self.ix)
-            return _times(Pow(e, -1), self._over(e.arg, i, j, own))
+            return times(Pow(e, -1), self._over(e.arg, i, j, own))
         if isinstance(e, LogDet | Determinant):
             inner = self._determinant(e.arg)
-            return inner if isinstance(e, LogDet) else _times(e, inner)
+            return inner if isinstance(e, LogDet) else times(e, inner)
         if isinstance(e, LogSumExp):
             k = self._index(e.arg.shape[0])
             return self._over(e.arg, k, S.Zero, element(softmax(e.arg), k))
@@ -160,14 +149,14 @@ class _Changes:
     def _over(self, m: Expr, i: Expr, j: Expr, weight: Expr) -> Expr:
         """The sum over i and j of the weight times the derivative of m[i, j]."""
         inner = self.of(entry(m, i, j, indices=self.ix))
-        return total(_times(weight, inner), (i, m.shape[0]), (j, m.shape[1]))
+        return total(times(weight, inner), (i, m.shape[0]), (j, m.shape[1]))
 
     def _power(self, e: Pow) -> Expr:
         result = S.Zero
         if self._depends(e.base):
-            result = _times(e.exp, Pow(e.base, e.exp - 1), self.of(e.base))
+            result = times(e.exp, Pow(e.base, e.exp - 1), self.of(e.base))
         if self._depends(e.exp):
-            result = _plus(result, _times(e, sympy.log(e.base), self.of(e.exp)))
+            result = plus(result, times(e, sympy.log(e.base), self.of(e.exp)))
         return result
 
     def _function(self, name: str, e: Expr) -> Expr:
@@ -176,13 +165,13 @@ class _Changes:
         parts = []
         if self._depends(argument):
             outer = scalar_derivative(name, t, *parameters).xreplace({t: argument})
-            parts.append(_times(outer, self.of(argument)))
+            parts.append(times(outer, self.of(argument)))
         for n, parameter in enumerate(parameters):
             if self._depends(parameter):
                 slots = [*parameters[:n], t, *parameters[n + 1 :]]
                 outer = sympy.diff(apply_scalar(name, argument, *slots), t).xreplace({t: parameter})
-                parts.append(_times(outer, self.of(parameter)))
-        return _plus(*parts)
+                parts.append(times(outer, self.of(parameter)))
+        return plus(*parts)
 
     def _determinant(self, a: Expr) -> Expr:
         """The derivative of log det: the sum of A^-1[l, k] dA[k, l]."""
@@ -194,13 +183,13 @@ class _Changes:
             return self._own(m, a, b)
         if isinstance(m, Inverse):
             k, l = self._index(m.shape[0]), self._index(m.shape[0])  # noqa: E741
-            return -self._over(m.arg, k, l, _times(element(m, a, k), element(m, l, b)))
+            return -self._over(m.arg, k, l, times(element(m, a, k), element(m, l, b)))
         if isinstance(m, Softmax):
             k, own, others = self._line(m, a, b)
-            return _times(element(m, a, b), _plus(own, -total(others, (k, m.shape[m.axis]))))
+            return times(element(m, a, b), plus(own, -total(others, (k, m.shape[m.axis]))))
         if isinstance(m, LogSoftmax):
             k, own, others = self._line(softmax(m.arg, m.axis), a, b)
-            return _plus(own, -total(others, (k, m.shape[m.axis])))
+            return plus(own, -total(others, (k, m.shape[m.axis])))
         if isinstance(m, AxisLogSumExp):
             k, _, others = self._line(softmax(m.arg, m.axis), *((S.Zero, a) if m.axis == 0 else (a, S.Zero)))
             return total(others, (k, m.arg.shape[m.axis]))
@@ -208,7 +197,7 @@ class _Changes:
             k = self._index(m.arg.shape[m.axis])
             at = entry(m.arg, *((k, a) if m.axis == 0 else (a, k)), indices=self.ix)
             largest = 1 - step(element(m, a) - at)
-            return total(_times(largest, self.of(at)), (k, m.arg.shape[m.axis]))
+            return total(times(largest, self.of(at)), (k, m.arg.shape[m.axis]))
         if isinstance(m, MatPow):
             return self._matrix_power(m, a, b)
         written = entry(m, a, b, indices=self.ix)
@@ -223,7 +212,7 @@ class _Changes:
         k = self._index(s.shape[s.axis])
         at = (k, b) if s.axis == 0 else (a, k)
         own = self.of(entry(s.arg, a, b, indices=self.ix))
-        return k, own, _times(element(s, *at), self.of(entry(s.arg, *at, indices=self.ix)))
+        return k, own, times(element(s, *at), self.of(entry(s.arg, *at, indices=self.ix)))
 
     def _matrix_power(self, m: MatPow, a: Expr, b: Expr) -> Expr:
         base, exponent = m.args
@@ -235,8 +224,8 @@ class _Changes:
             k, l = self._index(m.shape[0]), self._index(m.shape[0])  # noqa: E741
             left = entry(matpower(base, t), a, k, indices=self.ix)
             right = entry(matpower(base, n - 1 - t), l, b, indices=self.ix)
-            terms.append(self._over(base, k, l, _times(left, right)))
-        return _plus(*terms)
+            terms.append(self._over(base, k, l, times(left, right)))
+        return plus(*terms)
 
 
 @dataclass
@@ -252,7 +241,7 @@ class _Derivative(_Changes):
 
     def _own(self, m: Expr, *at: Expr) -> Expr:
         """One where all indices agree."""
-        return _times(*(KroneckerDelta(a, p) for a, p in zip(at, self.places, strict=bool(at))))
+        return times(*(KroneckerDelta(a, p) for a, p in zip(at, self.places, strict=bool(at))))
 
     def _depends(self, e: Basic) -> bool:
         """Whether the variable occurs; another member of its family counts unless it is known to differ."""

@@ -55,15 +55,17 @@ from symgrad.expr import (
 from symgrad.expr.entrywise import function_name
 from symgrad.expr.functions import apply_scalar
 
-__all__ = ["entry", "in_letters", "normalised_exponential", "spelled"]
+__all__ = ["entry", "in_letters", "normalised_exponential", "plus", "spelled", "times"]
 
 
-def _times(*factors: Expr) -> Expr:
+def times(*factors: Expr) -> Expr:
+    """A product in which no number is spread over a sum."""
     with distribute(False):
         return Mul(*factors)
 
 
-def _plus(*terms: Expr) -> Expr:
+def plus(*terms: Expr) -> Expr:
+    """A sum in which no number is spread over a sum."""
     with distribute(False):
         return Add(*terms)
 
@@ -108,7 +110,7 @@ def _product_entry(e: Expr, i: Expr, j: Expr, ix: Indices) -> Expr:
     around = [i, *inner, j]
     factors = [_entry(f, around[n], around[n + 1], ix) for n, f in enumerate(matrices)]
     sizes = [f.shape[1] for f in matrices[:-1]]
-    return _times(*scalars, total(_times(*factors), *zip(inner, sizes, strict=True)))
+    return times(*scalars, total(times(*factors), *zip(inner, sizes, strict=True)))
 
 
 def _function_entry(e: Elementwise, i: Expr, j: Expr, ix: Indices) -> Expr:
@@ -116,20 +118,20 @@ def _function_entry(e: Elementwise, i: Expr, j: Expr, ix: Indices) -> Expr:
 
 
 def _diagonal_matrix_entry(e: Expr, i: Expr, j: Expr, ix: Indices) -> Expr:
-    return _times(KroneckerDelta(i, j), _entry(e.args[0], i, S.Zero, ix))
+    return times(KroneckerDelta(i, j), _entry(e.args[0], i, S.Zero, ix))
 
 
 def _correlation_entry(e: Expr, i: Expr, j: Expr, ix: Indices) -> Expr:
     x, w = e.args
     a, b = ix.of(w.shape, "abkl")
-    return total(_times(_entry(x, i + a, j + b, ix), _entry(w, a, b, ix)), (a, w.shape[0]), (b, w.shape[1]))
+    return total(times(_entry(x, i + a, j + b, ix), _entry(w, a, b, ix)), (a, w.shape[0]), (b, w.shape[1]))
 
 
 _ENTRIES: dict[type, Callable[[Expr, Expr, Expr, Indices], Expr]] = {
     MatMul: _product_entry,
-    MatAdd: lambda e, i, j, ix: _plus(*(_entry(t, i, j, ix) for t in e.args)),
+    MatAdd: lambda e, i, j, ix: plus(*(_entry(t, i, j, ix) for t in e.args)),
     Transpose: lambda e, i, j, ix: _entry(e.arg, j, i, ix),
-    HadamardProduct: lambda e, i, j, ix: _times(*(_entry(f, i, j, ix) for f in e.args)),
+    HadamardProduct: lambda e, i, j, ix: times(*(_entry(f, i, j, ix) for f in e.args)),
     HadamardPower: lambda e, i, j, ix: Pow(_entry(e.args[0], i, j, ix), _scalar(e.args[1], ix)),
     Elementwise: _function_entry,
     Identity: lambda e, i, j, ix: KroneckerDelta(i, j),

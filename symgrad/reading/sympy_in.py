@@ -52,7 +52,7 @@ from symgrad.expr import (
     trace,
     transpose,
 )
-from symgrad.reading.sympy_blocks import Blocks
+from symgrad.reading.sympy_blocks import BlockGrid
 from symgrad.reading.sympy_functions import (
     applied,
     entry_power,
@@ -83,13 +83,13 @@ def read_sympy(e: Expr) -> Expr:
     Raises   ShapeError if SymPy let shapes pass that do not fit, UnsupportedError for what has no form here
     """
     result = _read(e)
-    if isinstance(result, Blocks):
+    if isinstance(result, BlockGrid):
         raise UnsupportedError("a BlockMatrix stands in no sum, trace or product that makes one matrix of it")
     return as_scalar(result) if is_matrix(result) and result.shape == (1, 1) else result
 
 
-def _read(e: Basic) -> Expr | Blocks:
-    done: dict[Basic, Expr | Blocks] = {}
+def _read(e: Basic) -> Expr | BlockGrid:
+    done: dict[Basic, Expr | BlockGrid] = {}
     stack: list[Basic] = [e]
     count = 0
     while stack:
@@ -132,10 +132,10 @@ def _reads_itself(node: Basic) -> bool:
     return isinstance(node, sympy.Sum | sympy.Piecewise | MatrixElement | BlockMatrix)
 
 
-def _convert(node: Basic, args: list[Expr | Blocks]) -> Expr | Blocks:
+def _convert(node: Basic, args: list[Expr | BlockGrid]) -> Expr | BlockGrid:
     if isinstance(node, BlockDiagMatrix):
         sizes = [(d.shape[0], d.shape[1]) for d in node.diag]
-        return Blocks.of(
+        return BlockGrid.of(
             [
                 [
                     _plain(_read(d)) if i == j else ZeroMatrix(sizes[i][0], sizes[j][1])
@@ -146,10 +146,10 @@ def _convert(node: Basic, args: list[Expr | Blocks]) -> Expr | Blocks:
         )
     if isinstance(node, BlockMatrix):
         rows, columns = node.blockshape
-        return Blocks.of([[_plain(_read(node.blocks[i, j])) for j in range(columns)] for i in range(rows)])
+        return BlockGrid.of([[_plain(_read(node.blocks[i, j])) for j in range(columns)] for i in range(rows)])
     if isinstance(node, MatMul | Mul):
         return _product(args)
-    if any(isinstance(a, Blocks) for a in args):
+    if any(isinstance(a, BlockGrid) for a in args):
         return _on_blocks(node, args)
     return _on_matrices(node, [_plain(a) for a in args])
 
@@ -194,8 +194,8 @@ def _sides(pair: Basic) -> list[Expr]:
     return [value, *(condition.args if isinstance(condition, sympy.core.relational.Relational) else ())]
 
 
-def _plain(value: Expr | Blocks) -> Expr:
-    if isinstance(value, Blocks):
+def _plain(value: Expr | BlockGrid) -> Expr:
+    if isinstance(value, BlockGrid):
         raise UnsupportedError("a BlockMatrix stands where one matrix is needed")
     return value
 
@@ -207,9 +207,9 @@ def _sum(args: Sequence[Expr]) -> Expr:
     return outside(add, args)
 
 
-def _product(args: list[Expr | Blocks]) -> Expr | Blocks:
-    if any(isinstance(a, Blocks) for a in args):
-        return Blocks.product(args)
+def _product(args: list[Expr | BlockGrid]) -> Expr | BlockGrid:
+    if any(isinstance(a, BlockGrid) for a in args):
+        return BlockGrid.product(args)
     plain = [_plain(a) for a in args]
     matrices = [a for a in plain if is_matrix(a)]
     if len(matrices) > 1:  # ones beside a vector are its sum, written once
@@ -230,19 +230,19 @@ def _rank_one(m: Expr) -> list[Expr]:
 # --- blocks ------------------------------------------------------------------------------------------
 
 
-def _on_blocks(node: Basic, args: list[Expr | Blocks]) -> Expr | Blocks:
+def _on_blocks(node: Basic, args: list[Expr | BlockGrid]) -> Expr | BlockGrid:
     """What acts on every block by itself, and what adds the blocks up."""
     if isinstance(node, MatAdd | Add):
-        return Blocks.by_block(add, args)
+        return BlockGrid.by_block(add, args)
     if isinstance(node, HadamardProduct):
-        return Blocks.by_block(hadamard, args)
-    first = next(a for a in args if isinstance(a, Blocks))
+        return BlockGrid.by_block(hadamard, args)
+    first = next(a for a in args if isinstance(a, BlockGrid))
     if isinstance(node, Transpose):
         return first.transposed()
     if isinstance(node, ElementwiseApplyFunction):
         function = node.function
         return first.map(lambda m: applied(function, m))
-    if isinstance(node, HadamardPower) and not isinstance(args[1], Blocks):
+    if isinstance(node, HadamardPower) and not isinstance(args[1], BlockGrid):
         exponent = args[1]
         return first.map(lambda m: entry_power(m, exponent))
     if isinstance(node, Trace):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sympy import Expr
 
 from symgrad.api import Derivation
-from symgrad.checking.edits import Edit, Vocabulary, edited
+from symgrad.checking.edits import Edit, edited
 from symgrad.checking.equality import Refutation, compare, equal
+from symgrad.checking.vocabulary import Vocabulary
 from symgrad.deriving.steps import Evidence, Step
 from symgrad.errors import UnsupportedError
 from symgrad.expr import (

@@ -87,7 +87,8 @@ def outcome(answer: dict[str, Any], right: bool) -> str:
 
 def mutants(question: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
     """One-edit mutants of a claim in the text language, with the kind of edit."""
-    from symgrad.checking.edits import Vocabulary, edited
+    from symgrad.checking.edits import edited
+    from symgrad.checking.vocabulary import Vocabulary
     from symgrad.rendering import to_numpy
 
     claim = read_claim(question["claim"], context_of(question))

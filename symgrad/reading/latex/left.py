@@ -26,6 +26,15 @@ from symgrad.expr import (
 )
 from symgrad.reading.claim import Entry, Kind, Layout, names_a_hessian
 from symgrad.reading.latex.marks import Marked, marked, stem_of
+from symgrad.reading.latex.operators import (
+    is_nabla,
+    is_squared,
+    sign_of,
+    two_variables,
+    under_vec,
+    unscripted,
+    without_square,
+)
 from symgrad.reading.latex.places import Unbound
 from symgrad.reading.latex.scope import Scope
 from symgrad.reading.latex.setting import Setting
@@ -122,13 +131,13 @@ class LeftSides:
                 return None
             if not above:
                 return None
-            if order_of(_head(first)) > 2:
-                return self._of_order(order_of(_head(first)), above, variables, first)
+            if order_of(sign_of(first)) > 2:
+                return self._of_order(order_of(sign_of(first)), above, variables, first)
             hessian = len(variables) == 2
             if len(variables) > 2:
                 fail_at(UnsupportedError, "a derivative of third order is not read", self.text, first.at)
-            twice = second_order(_head(first))
-            if twice != (hessian or (twice and _is_squared(variables[0][-1]))):
+            twice = second_order(sign_of(first))
+            if twice != (hessian or (twice and is_squared(variables[0][-1]))):
                 fail_at(
                     ReadError, "the order above the fraction and below it differ", self.text, first.at,
                     "write \\partial^2 f / \\partial x \\partial y",
@@ -136,7 +145,7 @@ class LeftSides:
             if hessian:
                 return self._second(above, variables, side)
             if twice:
-                square = [*variables[0][:-1], _without_square(variables[0][-1])]
+                square = [*variables[0][:-1], without_square(variables[0][-1])]
                 return self._second(above, [square, square], side)
             return self._derivative(above, variables[0], hessian, side)
         head = first.parts[0] if first.kind == "scripted" else first
@@ -145,10 +154,10 @@ class LeftSides:
                 [s.parts[0] for s in first.parts[1:] if s.kind == "sub"] if first.kind == "scripted" else []
             )
             hessian = second_order(first)
-            if _is_nabla(parts[1]):
+            if is_nabla(parts[1]):
                 hessian, parts = True, parts[1:]
             below = list(subs[0].parts) if subs else []
-            if len(parts) > 1 and hessian and len(pair := _pair(below)) == 2:
+            if len(parts) > 1 and hessian and len(pair := two_variables(below)) == 2:
                 return self._second(parts[1:], [[v] for v in pair], side)
             if (
                 len(parts) > 1
@@ -183,7 +192,7 @@ class LeftSides:
             argument = meaning.argument_of(above[0], term_of(list(below)))
             bracket = Node("paren", (argument,), below[0].at, below[-1].end, "(")
             above = [above[0], bracket]  # d sigma / dx
-        if (inside := _under_vec(below)) is not None:
+        if (inside := under_vec(below)) is not None:
             return self._of_stacks(above, *inside, node)
         of = meaning.quantity(list(above), node)
         if not below:
@@ -208,7 +217,7 @@ class LeftSides:
 
     def _of_stacks(self, above: Sequence[Node], x: Node, turned_below: bool, node: Node) -> Left:
         r"""\frac{\partial \operatorname{vec} F}{\partial (\operatorname{vec} X)^\top}: the Jacobian of stacked columns."""
-        inside = _under_vec(above)
+        inside = under_vec(above)
         of = self.meaning.quantity(list(above) if inside is None else [inside[0]], node)
         wrt = self.meaning.quantity([x], node)
         if of.is_scalar or of.axes is not None or wrt.axes is not None or not is_leaf(wrt.expr):
@@ -275,7 +284,7 @@ class LeftSides:
         lefts: list[Left] = []
         for v in variables:
             times = order_of(v[-1]) if len(v) == 1 else 1
-            lefts += [self._derivative(above, [_unscripted(v[-1])] if times > 1 else v, False, node)] * times
+            lefts += [self._derivative(above, [unscripted(v[-1])] if times > 1 else v, False, node)] * times
         if len(lefts) != order:
             fail_at(ReadError, "the order above the fraction and below it differ", self.text, node.at)
         f = lefts[0].of
@@ -572,58 +581,6 @@ class LeftSides:
                 if is_leaf(value.expr) and not self.setting.is_defined(value.expr):
                     found.add(value.expr)
         return found.pop() if len(found) == 1 else None
-
-
-def _is_nabla(node: Node) -> bool:
-    return node.kind == "nabla" or (node.kind == "scripted" and node.parts[0].kind == "nabla")
-
-
-def _under_vec(parts: Sequence[Node]) -> tuple[Node, bool] | None:
-    r"""What stands under \operatorname{vec}, and whether it is turned: vec(X), \operatorname{vec}(X)^\top, (vec X)^T."""
-    if len(parts) == 1 and parts[0].kind in ("scripted", "paren"):
-        bracket = parts[0].parts[0] if parts[0].kind == "scripted" else parts[0]
-        if bracket.kind == "paren" and len(bracket.parts) == 1 and bracket.parts[0].kind == "term":
-            inner = _under_vec(bracket.parts[0].parts)
-            return None if inner is None or inner[1] else (inner[0], parts[0].kind == "scripted")
-        return None
-    if len(parts) != 2 or parts[0].kind != "word" or parts[0].text != "vec":
-        return None
-    argument = parts[1]
-    turned = argument.kind == "scripted" and argument.parts[0].kind == "paren"
-    inside = argument.parts[0] if turned else argument
-    return (inside.parts[0] if inside.kind == "paren" and len(inside.parts) == 1 else inside), turned
-
-
-def _pair(below: Sequence[Node]) -> list[Node]:
-    r"""The two variables of \nabla^2_{xy}, or of \nabla^2_{\mathbf{ww}}."""
-    if len(below) != 1:
-        return list(below)
-    (only,) = below
-    if only.kind == "word" and len(only.text) == 2:
-        return [replace(only, kind="letter", text=c) for c in only.text]
-    return list(only.parts) if only.kind in ("term", "list") else [only]
-
-
-def _unscripted(node: Node) -> Node:
-    """The x of dx^3."""
-    return replace(node, parts=node.parts[:-1]) if len(node.parts) > 2 else node.parts[0]
-
-
-def _is_squared(node: Node) -> bool:
-    """Whether it is the x^2 of dx^2."""
-    if node.kind != "scripted" or node.parts[-1].kind != "sup":
-        return False
-    return [p.text for p in node.parts[-1].parts[0].parts] == ["2"]
-
-
-def _without_square(node: Node) -> Node:
-    """The x of dx^2."""
-    return _unscripted(node) if _is_squared(node) else node
-
-
-def _head(fraction: Node) -> Node:
-    inner = fraction.parts[0].parts[0]
-    return inner.parts[0] if inner.kind == "term" else inner
 
 
 def entry_of_array(value: Val) -> tuple[Expr, Entry | None, tuple[Expr, ...]]:
